@@ -1,0 +1,66 @@
+# Convolutional Networks You Can Check: every command of the course.
+# All paths are relative, so that the folder may stand anywhere, a space in its path included.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+PAGE ?=
+PORT ?= 8000
+LAB_OPTIONS ?=
+
+BIN := .venv/bin
+RUN := $(BIN)/python
+# One thread for BLAS and torch: results repeat, and two pages or tests run side by side.
+export OMP_NUM_THREADS = 1
+export OPENBLAS_NUM_THREADS = 1
+export MKL_NUM_THREADS = 1
+
+.PHONY: help setup book test unit nbval lint format mutants bench serve lab page clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## make the environment in .venv (other commands do it for you)
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or name yours: make book PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) tools/bootstrap.py
+
+book: setup ## execute the pages and build the site; prints where it is
+	@$(RUN) tools/pages.py book
+
+test: book lint unit nbval ## everything that CI runs
+
+unit: setup
+	$(RUN) -m pytest -n 2 --dist loadfile
+
+nbval: setup
+	$(RUN) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
+	  --nbval-cell-timeout 120 -p no:cacheprovider -n 2 --dist loadfile _build/executed
+
+lint: setup ## ruff, mypy and import-linter on the package; ruff on the cells of the pages
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/jupytext --quiet --from md:myst --to py:percent \
+	  --check "$(BIN)/ruff check --stdin-filename book/page.py -" $$(grep -rl ^kernelspec book)
+
+format: setup ## let ruff format the code
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+mutants: setup ## mutation testing: do the tests notice wrong code?
+	$(RUN) tools/mutants.py
+
+bench: setup ## time the convolutions against PyTorch and a textbook im2col
+	$(RUN) benchmarks/conv2d.py
+
+serve: book ## build, then serve the site at http://127.0.0.1:8000 (PORT=...)
+	@echo "http://127.0.0.1:$(PORT)  (Ctrl-C ends it)"
+	@$(RUN) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+lab: book ## work on the student notebooks in JupyterLab
+	@$(RUN) tools/pages.py lab
+	@$(BIN)/jupyter lab --notebook-dir=notebooks $(LAB_OPTIONS)
+
+page: setup ## rebuild one page while you write it: make page PAGE=convolution/from-scratch
+	@$(RUN) tools/pages.py live "$(PAGE)"
+
+clean: ## remove what the commands made, but for the environment and your notebooks
+	rm -rf _build mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis benchmarks/results
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
