@@ -1,0 +1,1 @@
+r"""Convolution: its arithmetic, its loops, and the same made fast."""

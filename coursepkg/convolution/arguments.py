@@ -1,0 +1,217 @@
+r"""The arguments of a convolution, checked and normalised once, at the boundary.
+
+`reference` and `fast` hand their arguments to `conv2d_arguments` and from there on see
+only pairs of integers that are known to fit together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coursepkg.convolution.arithmetic import output_size, same_padding
+from coursepkg.validation import integer
+
+__all__ = ["Array", "Conv2dArguments", "IntPair", "Padding", "check_grad", "conv2d_arguments", "pair"]
+
+Array = NDArray[Any]
+IntPair = int | tuple[int, int]
+Padding = IntPair | Literal["same", "valid"]
+
+DTYPES = ("float32", "float64", "int64")
+
+
+@dataclass(frozen=True)
+class Conv2dArguments:
+    r"""Normalised settings of one 2-D convolution; every pair is (height, width).
+
+    Attributes
+    ----------
+    kernel, stride, dilation : tuple of int
+        As pairs.
+    pads : tuple of tuple of int
+        ((top, bottom), (left, right)), in pixels.
+    groups : int
+        Number of groups that the channels fall into.
+    output_shape : tuple of int
+        (N, C_out, H', W').
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    pads: tuple[tuple[int, int], tuple[int, int]]
+    groups: int
+    output_shape: tuple[int, int, int, int]
+
+    def pad(self, input: Array) -> Array:
+        r"""Return `input` (N, C, H, W) with zeros around it: (N, C, top+H+bottom, left+W+right)."""
+        return np.pad(input, ((0, 0), (0, 0), *self.pads)) if any(map(any, self.pads)) else input
+
+    def crop(self, padded: Array) -> Array:
+        r"""Undo `pad`: return the view without the padding."""
+        (top, bottom), (left, right) = self.pads
+        height, width = padded.shape[2:]
+        return padded[:, :, top : height - bottom, left : width - right]
+
+
+def pair(name: str, value: IntPair, minimum: int) -> tuple[int, int]:
+    r"""Return an integer, or two in a tuple or list, as a (height, width) pair.
+
+    Parameters
+    ----------
+    name : str
+        How the caller calls the argument; it opens the error message.
+    value : int or tuple of int
+        One integer for both axes, or one for each.
+    minimum : int
+        The smallest value allowed.
+
+    Raises
+    ------
+    ValueError
+        If `value` is neither, or an entry is no integer or smaller than `minimum`.
+
+    Examples
+    --------
+    >>> pair("stride", 2, 1), pair("stride", (2, 1), 1)
+    ((2, 2), (2, 1))
+    """
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) != 2:
+        raise ValueError(
+            f"{name}={value!r} has {len(values)} entries; use an integer or (height, width)"
+        )
+    height, width = (integer(name, v, minimum) for v in values)
+    return height, width
+
+
+def conv2d_arguments(
+    input: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: IntPair,
+    padding: Padding,
+    dilation: IntPair,
+    groups: int,
+) -> Conv2dArguments:
+    r"""Check the arguments of a 2-D convolution and normalise them.
+
+    Parameters
+    ----------
+    input : (N, C_in, H, W) array
+        N may be 0.
+    weight : (C_out, C_in/groups, kh, kw) array
+    bias : (C_out,) array, optional
+    stride, dilation, groups
+        As in `torch.nn.functional.conv2d`.
+    padding : int, pair of int, "same" or "valid"
+        Zeros at each end. "same" needs stride 1, as in PyTorch.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or settings do not fit together; the message says what to change.
+    """
+    _check_arrays(input=input, weight=weight)
+    groups = integer("groups", groups, 1)
+    _check_channels(input, weight, bias, groups)
+    kh, kw = weight.shape[2:]
+    sh, sw = pair("stride", stride, 1)
+    dh, dw = pair("dilation", dilation, 1)
+    pads = _pads(padding, input.shape[2:], (kh, kw), (sh, sw), (dh, dw))
+    height, width = (n + sum(p) for n, p in zip(input.shape[2:], pads, strict=True))
+    out_height, out_width = output_size(height, kh, sh, 0, dh), output_size(width, kw, sw, 0, dw)
+    output_shape = (len(input), len(weight), out_height, out_width)
+    return Conv2dArguments((kh, kw), (sh, sw), (dh, dw), pads, groups, output_shape)
+
+
+def check_grad(grad: Array, input: Array, arguments: Conv2dArguments) -> None:
+    r"""Check the gradient that arrives at the output of a convolution.
+
+    Raises
+    ------
+    ValueError
+        If `grad` does not have the output's shape or the input's dtype.
+    """
+    _check_array("grad", grad)
+    if grad.shape != arguments.output_shape:
+        raise ValueError(
+            f"grad has shape {grad.shape} but the output of this convolution has shape "
+            f"{arguments.output_shape}; pass the gradient with respect to that output"
+        )
+    _check_same_dtype("grad", grad, input)
+
+
+def _check_arrays(**arrays: Array) -> None:
+    for name, array in arrays.items():
+        _check_array(name, array)
+        if array.ndim != 4:
+            axes = {"input": "(N, C, H, W)", "weight": "(C_out, C_in/groups, kh, kw)"}[name]
+            raise ValueError(
+                f"{name} has shape {array.shape}, {array.ndim} axes; reshape it to 4 axes {axes}"
+            )
+    _check_same_dtype("weight", arrays["weight"], arrays["input"])
+
+
+def _check_array(name: str, array: Array) -> None:
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} is a {type(array).__name__}; pass a NumPy array (np.asarray)")
+    if array.dtype.name not in DTYPES:
+        raise ValueError(
+            f"{name} has dtype {array.dtype}, in which sums overflow or round badly; "
+            f"convert it with .astype to one of {', '.join(DTYPES)}"
+        )
+
+
+def _check_same_dtype(name: str, array: Array, input: Array) -> None:
+    if array.dtype != input.dtype:
+        raise ValueError(
+            f"{name} is {array.dtype} but input is {input.dtype}; "
+            f"convert one of them, e.g. {name}.astype(input.dtype)"
+        )
+
+
+def _check_channels(input: Array, weight: Array, bias: Array | None, groups: int) -> None:
+    c_in, c_out, per_group = input.shape[1], len(weight), weight.shape[1]
+    if c_out == 0 or per_group == 0:
+        raise ValueError(f"weight has shape {weight.shape}; it needs at least one channel")
+    if c_in != per_group * groups:
+        raise ValueError(
+            f"input has {c_in} channels but weight {weight.shape} with groups={groups} expects "
+            f"{per_group * groups}; change the input's channels, the weight or groups"
+        )
+    if c_out % groups:
+        raise ValueError(
+            f"groups={groups} does not divide the {c_out} output channels of weight; "
+            f"use a divisor of {c_out}"
+        )
+    if bias is not None:
+        _check_array("bias", bias)
+        if bias.shape != (c_out,):
+            raise ValueError(
+                f"bias has shape {bias.shape} but weight has {c_out} filters; "
+                f"pass shape ({c_out},), one number per filter"
+            )
+        _check_same_dtype("bias", bias, input)
+
+
+def _pads(
+    padding: Padding,
+    size: tuple[int, ...],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    if padding == "same":
+        if stride != (1, 1):
+            raise ValueError(f"padding='same' needs stride=1 but stride={stride}; pad explicitly")
+        rows, columns = map(same_padding, size, kernel, stride, dilation)
+        return rows, columns
+    if isinstance(padding, str) and padding != "valid":
+        raise ValueError(f"padding={padding!r} is unknown; use 'same', 'valid', an int or a pair")
+    ph, pw = pair("padding", 0 if isinstance(padding, str) else padding, 0)
+    return (ph, ph), (pw, pw)

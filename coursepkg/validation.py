@@ -1,0 +1,45 @@
+r"""Checks of arguments whose errors name the argument, its value and the remedy."""
+
+from __future__ import annotations
+
+import operator
+
+__all__ = ["integer"]
+
+
+def integer(name: str, value: object, minimum: int) -> int:
+    r"""Return `value` as an `int` of at least `minimum`.
+
+    Parameters
+    ----------
+    name : str
+        How the caller calls the argument; it opens the error message.
+    value : object
+        Anything that Python accepts as an index (`int`, NumPy integers), but no `bool`.
+    minimum : int
+        The smallest value allowed.
+
+    Raises
+    ------
+    ValueError
+        If `value` is not an integer or is smaller than `minimum`.
+
+    Examples
+    --------
+    >>> integer("stride", 2, 1)
+    2
+    >>> integer("stride", 0, 1)
+    Traceback (most recent call last):
+    ValueError: stride=0 is too small; use an integer of at least 1
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise ValueError(
+            f"{name}={value!r} is not an integer; use an integer of at least {minimum}"
+        )
+    if number < minimum:
+        raise ValueError(f"{name}={number} is too small; use an integer of at least {minimum}")
+    return number
