@@ -146,34 +146,31 @@ async def _run(page: Page) -> CacheBundleIn:
     notebook = page.read()
     reads = BUILD / "reads" / f"{page.name}.txt"
     reads.parent.mkdir(parents=True, exist_ok=True)
+    at = {"cell": 0}
     client = NotebookClient(
         notebook,
+        on_cell_start=lambda cell, cell_index: at.update(cell=cell_index),
+        record_timing=False,  # it would change the cells and so the key of the cache
         timeout=TIMEOUT,
         resources={"metadata": {"path": str(page.path.parent)}},
+        extra_arguments=[f"--IPKernelApp.exec_files={ROOT / 'tools' / 'trace_reads.py'}"],
     )
+    trace = {"COURSE_ROOT": str(ROOT), "COURSE_READS": str(reads)}
     try:
-        await client.async_execute(
-            env={**os.environ, **ONE_THREAD, "COURSE_ROOT": str(ROOT), "COURSE_READS": str(reads)},
-            extra_arguments=[f"--IPKernelApp.exec_files={ROOT / 'tools' / 'trace_reads.py'}"],
-        )
+        await client.async_execute(env={**os.environ, **ONE_THREAD, **trace})
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        raise PageError(_explain(page, notebook, error)) from error
+        line = notebook.metadata["source_map"][at["cell"]]
+        raise PageError(_explain(page, line, error)) from error
     paths = sorted({Path(line) for line in reads.read_text(encoding="utf-8").splitlines()})
     inside = [p.relative_to(ROOT).as_posix() for p in paths if p.is_file()]
     ours = [p for p in inside if not p.startswith((".", "_build/"))]
     return CacheBundleIn(notebook, str(page.path), data={"reads": _hashes(ours)})
 
 
-def _explain(page: Page, notebook: NotebookNode, error: Exception) -> str:
+def _explain(page: Page, line: int, error: Exception) -> str:
     """Return a message that names the page, the line of the failing cell, and the error."""
-    failed = next(i for i in reversed(range(len(notebook.cells))) if _has_run(notebook.cells[i]))
-    line = notebook.metadata["source_map"][failed]
     what = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else error
     return f"{page.name}.md:{line}: the cell that starts here failed\n  {what}\n{error}"
-
-
-def _has_run(cell: NotebookNode) -> bool:
-    return cell.cell_type == "code" and "execution" in cell.metadata
 
 
 # --- export ----------------------------------------------------------------------------------
