@@ -1,0 +1,1 @@
+r"""Data of the course: digits, photographs, generated scenes and downloads."""

@@ -1,0 +1,303 @@
+r"""Full data sets, fetched on request, checked by SHA-256 and kept.
+
+Nothing here runs on the pages of the book unless ``COURSE_SCALE=full`` is set. A transfer that
+breaks goes on where it stopped, also in a later session. All hashes are SHA-256; they are those
+that TensorFlow Datasets and torchvision publish for the same files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DATASETS", "Dataset", "ImageSet", "download", "load", "unpack"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    r"""Where a data set comes from.
+
+    Attributes
+    ----------
+    url : str
+        The folder on the server, with its final slash.
+    files : dict of str to str
+        File names and their SHA-256.
+    megabytes : int
+        Size of the whole transfer.
+    source : str
+        The paper.
+    """
+
+    url: str
+    files: dict[str, str]
+    megabytes: int
+    source: str
+
+
+class ImageSet(NamedTuple):
+    r"""Training and test images as published.
+
+    Attributes
+    ----------
+    train_images, test_images : ndarray
+        ``(N, C, H, W)`` uint8.
+    train_labels, test_labels : ndarray
+        ``(N,)`` int64.
+    """
+
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+
+
+DATASETS: dict[str, Dataset] = {
+    "mnist": Dataset(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz": (
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+            ),
+            "train-labels-idx1-ubyte.gz": (
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
+            ),
+            "t10k-images-idx3-ubyte.gz": (
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
+            ),
+            "t10k-labels-idx1-ubyte.gz": (
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
+            ),
+        },
+        12,
+        "LeCun, Bottou, Bengio and Haffner, 1998",
+    ),
+    "fashion-mnist": Dataset(
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        {
+            "train-images-idx3-ubyte.gz": (
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"
+            ),
+            "train-labels-idx1-ubyte.gz": (
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"
+            ),
+            "t10k-images-idx3-ubyte.gz": (
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"
+            ),
+            "t10k-labels-idx1-ubyte.gz": (
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"
+            ),
+        },
+        31,
+        "Xiao, Rasul and Vollgraf, 2017",
+    ),
+    "cifar-10": Dataset(
+        "https://www.cs.toronto.edu/~kriz/",
+        {
+            "cifar-10-binary.tar.gz": (
+                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+            ),
+        },
+        170,
+        "Krizhevsky, 2009",
+    ),
+    "oxford-iiit-pet": Dataset(
+        "https://www.robots.ox.ac.uk/~vgg/data/pets/data/",
+        {
+            "images.tar.gz": "67195c5e1c01f1ab5f9b6a5d22b8c27a580d896ece458917e61d459337fa318d",
+            "annotations.tar.gz": (
+                "52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91"
+            ),
+        },
+        811,
+        "Parkhi, Vedaldi, Zisserman and Jawahar, 2012",
+    ),
+}
+
+
+def download(name: str, folder: Path | None = None, progress: bool = True) -> list[Path]:
+    r"""Fetch the files of a data set, unless they are here already.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`DATASETS`.
+    folder : Path, optional
+        Where to keep them; by default ``<cache folder>/<name>``.
+    progress : bool
+        Show a progress bar (on standard error).
+
+    Returns
+    -------
+    list of Path
+        The files, in the order of :attr:`Dataset.files`; each has been checked.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown, or the server sent something else than the published file; that is
+        removed.
+    ConnectionError
+        The server cannot be reached, or the transfer breaks again and again. The message names
+        the address, the folder, and what to do by hand. The part that arrived is kept.
+    """
+    dataset = _dataset(name)
+    folder = folder or _cache_folder() / name
+    return [
+        _fetch(dataset.url + file, sha256, folder, progress)
+        for file, sha256 in dataset.files.items()
+    ]
+
+
+def _cache_folder() -> Path:
+    import pooch
+
+    return Path(os.environ.get("COURSEPKG_CACHE") or pooch.os_cache("coursepkg"))
+
+
+def _dataset(name: str) -> Dataset:
+    if name not in DATASETS:
+        raise ValueError(f"name={name!r} is no data set here; choose from {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+def _fetch(url: str, sha256: str, folder: Path, progress: bool, tries: int = 3) -> Path:
+    """One file, by pooch: from the folder if its hash is right, else from the server."""
+    import pooch
+    import requests
+
+    name = url.rsplit("/", 1)[1]
+    try:
+        return Path(pooch.retrieve(url, sha256, name, folder, downloader=_Resume(folder, progress)))
+    except requests.RequestException as error:
+        if tries > 1:
+            return _fetch(url, sha256, folder, progress, tries - 1)
+        raise ConnectionError(
+            f"{url} could not be fetched ({type(error).__name__}); try again later, what has "
+            f"arrived is kept; or fetch that address by hand and put it as {name} into {folder}"
+        ) from error
+
+
+class _Resume:
+    """A downloader for pooch that keeps the part that arrived and asks only for the rest."""
+
+    def __init__(self, folder: Path, progress: bool) -> None:
+        self.folder, self.progress = folder, progress
+
+    def __call__(self, url: str, output_file: Any, pooch: Any) -> None:
+        import requests
+
+        part = self.folder / (url.rsplit("/", 1)[1] + ".part")
+        have = part.stat().st_size if part.exists() else 0
+        ask = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with requests.get(url, headers=ask, stream=True, timeout=30) as reply:
+            if reply.status_code == requests.codes.requested_range_not_satisfiable:
+                shutil.move(part, output_file)  # all of it is here; the hash decides
+                return
+            reply.raise_for_status()
+            if reply.status_code != requests.codes.partial_content:
+                have = 0  # the server sends the whole file
+            self._save(reply, part, have)
+        shutil.move(part, output_file)
+
+    def _save(self, reply: Any, part: Path, have: int) -> None:
+        from tqdm import tqdm
+
+        total = have + int(reply.headers.get("Content-Length", 0))
+        bar = tqdm(
+            desc=part.stem,
+            total=total or None,
+            initial=have,
+            unit="B",
+            unit_scale=True,
+            disable=not self.progress,
+        )
+        with bar, part.open("ab" if have else "wb") as file:
+            for chunk in reply.iter_content(1 << 14):
+                file.write(chunk)
+                bar.update(len(chunk))
+
+
+def load(name: str, folder: Path | None = None, progress: bool = True) -> ImageSet:
+    r"""Fetch a classification data set and read it: ``mnist``, ``fashion-mnist``, ``cifar-10``.
+
+    Parameters and errors are those of :func:`download`; ``oxford-iiit-pet``, whose images differ
+    in size, raises ValueError: use :func:`unpack`.
+
+    Returns
+    -------
+    ImageSet
+    """
+    if name not in _READERS:
+        raise ValueError(f"name={name!r} is not a set of equal images; use unpack({name!r})")
+    return _READERS[name](download(name, folder, progress))
+
+
+def _read_mnist(files: list[Path]) -> ImageSet:
+    """The IDX format: big-endian header of 16 (images) or 8 bytes (labels), then bytes."""
+
+    def read(path: Path, header: int) -> NDArray[np.uint8]:
+        with gzip.open(path) as file:
+            return np.frombuffer(file.read(), dtype=np.uint8, offset=header)
+
+    images = [read(path, 16).reshape(-1, 1, 28, 28) for path in files[::2]]
+    labels = [read(path, 8).astype(np.int64) for path in files[1::2]]
+    return ImageSet(images[0], labels[0], images[1], labels[1])
+
+
+def _read_cifar10(files: list[Path]) -> ImageSet:
+    """The binary version: records of one label byte and 3 * 32 * 32 pixel bytes, no pickle."""
+    with tarfile.open(files[0]) as archive:
+        blocks = {
+            Path(member.name).name: archive.extractfile(member).read()  # type: ignore[union-attr]
+            for member in archive
+            if member.name.endswith(".bin")
+        }
+    train = b"".join(blocks[f"data_batch_{k}.bin"] for k in range(1, 6))
+    records = [
+        np.frombuffer(block, dtype=np.uint8).reshape(-1, 1 + 3 * 32 * 32)  # (N, 3073)
+        for block in (train, blocks["test_batch.bin"])
+    ]
+    images = [record[:, 1:].reshape(-1, 3, 32, 32) for record in records]
+    labels = [record[:, 0].astype(np.int64) for record in records]
+    return ImageSet(images[0], labels[0], images[1], labels[1])
+
+
+_READERS: dict[str, Callable[[list[Path]], ImageSet]] = {
+    "mnist": _read_mnist,
+    "fashion-mnist": _read_mnist,
+    "cifar-10": _read_cifar10,
+}
+
+
+def unpack(name: str, folder: Path | None = None, progress: bool = True) -> Path:
+    r"""Fetch a data set of archives and unpack it once.
+
+    Parameters and errors are those of :func:`download`.
+
+    Returns
+    -------
+    Path
+        The folder that holds what the archives hold; for ``oxford-iiit-pet``: ``images/*.jpg``,
+        ``annotations/trimaps/*.png``, ``annotations/trainval.txt`` and ``annotations/test.txt``.
+    """
+    import pooch
+
+    files = download(name, folder, progress)
+    target = files[0].parent / "unpacked"
+    if not target.exists():
+        half = target.with_suffix(".part")
+        shutil.rmtree(half, ignore_errors=True)
+        for path in files:
+            pooch.Untar(extract_dir=str(half))(str(path), "download", None)
+        half.rename(target)
+    return target
