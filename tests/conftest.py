@@ -1,6 +1,10 @@
 """What all tests share."""
 
+from hypothesis import settings
 from test_coverage import homeless, rows
+
+settings.register_profile("course", deadline=None)  # a busy machine makes no law false
+settings.load_profile("course")
 
 
 def pytest_terminal_summary(terminalreporter):

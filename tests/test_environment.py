@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -17,7 +18,7 @@ CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
 
 def wanted() -> dict[str, SpecifierSet]:
     """Return what pyproject.toml asks for, all extras included."""
-    lines = [*PROJECT["dependencies"], *sum(PROJECT["optional-dependencies"].values(), [])]
+    lines = chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
     return {canonicalize_name(r.name): r.specifier for r in map(Requirement, lines)}
 
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import coursepkg
+
 NUMPY_HALF = ["coursepkg", "coursepkg.convolution.fast", "coursepkg.convolution.reference"]
 
 
@@ -35,6 +37,4 @@ def test_check_is_found_on_demand():
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="chekc"):
-        import coursepkg
-
         coursepkg.chekc  # noqa: B018

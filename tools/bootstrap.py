@@ -63,8 +63,8 @@ def main():
     print("Installing the course's environment into .venv (a few minutes, once) ...", flush=True)
     subprocess.check_call([sys.executable, "-m", "venv", VENV])
     install = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=on"]
-    packages = ["-c", "constraints.txt", "-e", ".[book,lab,test,dev]"]
-    subprocess.check_call(install + ["--quiet"] + packages, cwd=ROOT)
+    install += ["-c", "constraints.txt", "-e", ".[book,lab,test,dev]"]
+    subprocess.check_call(install, cwd=ROOT)
     with open(STAMP, "w") as file:
         file.write(wanted)
 

@@ -44,6 +44,7 @@ DOWNLOADS = BUILD / "downloads"  # what the site offers
 SITE = BUILD / "html"
 NOTEBOOKS = ROOT / "notebooks"  # the learner's own copies
 TIMEOUT = 120  # seconds for one cell
+TRACE = ROOT / "tools" / "trace_reads.py"
 #: Results differ between thread counts and repeat at equal ones; two pages run side by side.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 
@@ -56,6 +57,7 @@ class Page:
 
     @property
     def path(self) -> Path:
+        """Where the page stands."""
         return ROOT / f"{self.name}.md"
 
     def read(self) -> NotebookNode:
@@ -153,7 +155,7 @@ async def _run(page: Page) -> CacheBundleIn:
         record_timing=False,  # it would change the cells and so the key of the cache
         timeout=TIMEOUT,
         resources={"metadata": {"path": str(page.path.parent)}},
-        extra_arguments=[f"--IPKernelApp.exec_files={ROOT / 'tools' / 'trace_reads.py'}"],
+        extra_arguments=[f"--IPKernelApp.exec_files={TRACE}", "--log-level=ERROR"],
     )
     trace = {"COURSE_ROOT": str(ROOT), "COURSE_READS": str(reads)}
     try:

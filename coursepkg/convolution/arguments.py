@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from coursepkg.convolution.arithmetic import output_size, same_padding
 from coursepkg.validation import integer
 
-__all__ = ["Array", "Conv2dArguments", "IntPair", "Padding", "check_grad", "conv2d_arguments", "pair"]
+__all__ = [
+    "Array",
+    "Conv2dArguments",
+    "IntPair",
+    "Padding",
+    "check_grad",
+    "conv2d_arguments",
+    "pair",
+]
 
 Array = NDArray[Any]
 IntPair = int | tuple[int, int]

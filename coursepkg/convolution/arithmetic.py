@@ -40,7 +40,9 @@ def span(kernel: int, dilation: int = 1) -> int:
     return integer("dilation", dilation, 1) * (integer("kernel", kernel, 1) - 1) + 1
 
 
-def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
+def output_size(
+    size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1
+) -> int:
     r"""Return how many places a sliding window takes along one axis.
 
     .. math:: \left\lfloor \frac{n + 2p - d(k - 1) - 1}{s} \right\rfloor + 1

@@ -51,7 +51,7 @@ def im2col(input: Array, kernel: IntPair, stride: IntPair = 1, dilation: IntPair
 
     Returns
     -------
-    (N, C*kh*kw, H'*W') array
+    (N, C·kh·kw, H'·W') array
         Row (c, a, b) holds what tap (a, b) of the kernel meets in channel c; column (i, j)
         holds what the window covers at place (i, j).
 
@@ -97,7 +97,7 @@ def col2im(
 
     Parameters
     ----------
-    cols : (N, C*kh*kw, H'*W') array
+    cols : (N, C·kh·kw, H'·W') array
     size : pair of int
         H and W of the images, padding included.
     kernel, stride, dilation : int or pair of int

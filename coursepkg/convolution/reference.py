@@ -175,7 +175,7 @@ def conv1d(
     _check_axes(3, input=input, weight=weight)
     image, filters = input[:, :, None, :], weight[:, :, None, :]  # H = kh = 1
     output = conv2d(image, filters, bias, (1, stride), (0, padding), (1, dilation), groups)
-    return output[:, :, 0, :]  # type: ignore[no-any-return]
+    return output[:, :, 0, :]
 
 
 def conv2d(
@@ -310,6 +310,4 @@ def _windows(settings: Conv2dArguments, weight: Array) -> Iterator[tuple[Place, 
 def _check_axes(axes: int, **arrays: Array) -> None:
     for name, array in arrays.items():
         if np.ndim(array) != axes:
-            raise ValueError(
-                f"{name} has shape {np.shape(array)}; pass an array with {axes} axes"
-            )
+            raise ValueError(f"{name} has shape {np.shape(array)}; pass an array with {axes} axes")

@@ -3,7 +3,7 @@ r"""What the page on convolution claims, row by row of the coverage list."""
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import signal
@@ -21,7 +21,6 @@ IMAGES = arrays(np.int64, st.tuples(st.integers(4, 7), st.integers(4, 7)), eleme
 
 
 @pytest.mark.covers("C01")
-@settings(deadline=None)
 @given(
     arrays(np.int64, st.integers(4, 9), elements=SMALL),
     arrays(np.int64, st.integers(1, 4), elements=SMALL),
@@ -40,7 +39,6 @@ def test_in_one_dimension_the_steps_on_the_page_are_right():
 
 
 @pytest.mark.covers("C02")
-@settings(deadline=None)
 @given(IMAGES, KERNELS)
 def test_in_two_dimensions_scipy_and_torch_agree(x, w):
     output = cross_correlate2d(x, w)
@@ -57,7 +55,6 @@ def test_in_two_dimensions_the_products_on_the_page_are_right():
 
 
 @pytest.mark.covers("C03")
-@settings(deadline=None)
 @given(IMAGES, KERNELS)
 def test_convolution_is_cross_correlation_with_the_turned_kernel(x, w):
     convolved = convolve2d(x, w)
@@ -120,7 +117,6 @@ def test_a_kernel_is_recovered_from_a_photograph_and_its_response(name):
 
 
 @pytest.mark.covers("E01")
-@settings(deadline=None)
 @given(KERNELS.filter(lambda w: w.shape[0] == w.shape[1]), st.data())
 def test_one_output_is_the_sum_of_the_element_wise_product(w, data):
     window = data.draw(arrays(np.int64, w.shape, elements=SMALL))

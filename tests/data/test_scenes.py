@@ -25,7 +25,7 @@ wishes = st.fixed_dictionaries(
     },
 )
 places = {"seed": st.integers(0, 2**32), "start": st.integers(0, 10_000)}
-many = settings(max_examples=150, deadline=None)
+many = settings(max_examples=150)
 
 
 def arrays(scene):
@@ -103,7 +103,7 @@ def test_keypoints_are_visible_where_their_thing_is(wish, seed, start):
             assert visible == (scene.instances[int(y), int(x)] == k + 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(name=st.sampled_from(CLASSES), **places)
 def test_keypoints_lie_inside_the_whole_shape(name, seed, start):
     """At a size where no part is thinner than a pixel."""
@@ -181,7 +181,7 @@ def test_captions_of_every_kind_occur():
 # -- determinism --------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(wishes, st.integers(0, 2**32), st.integers(1, 6), st.integers(0, 5))
 def test_a_scene_depends_on_seed_and_index_alone(wish, seed, n, index):
     index = min(index, n - 1)

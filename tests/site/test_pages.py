@@ -166,7 +166,7 @@ def toc_files(entry: object) -> list[str]:
     if isinstance(entry, dict):
         own = [entry[key] for key in ("root", "file") if key in entry]
         return own + toc_files(list(entry.values()))
-    return sum(map(toc_files, entry), []) if isinstance(entry, list) else []
+    return [f for child in entry for f in toc_files(child)] if isinstance(entry, list) else []
 
 
 def pages_with_cells() -> list[str]:
