@@ -72,10 +72,8 @@ def difference(
         return _type_difference(got, expected, name)
     if isinstance(expected, (tuple, list, dict)):
         return _container_difference(got, expected, name, rtol, atol)
-    if isinstance(expected, np.ndarray | np.generic):
+    if isinstance(expected, np.ndarray | np.generic | float):
         return _array_difference(np.asarray(got), np.asarray(expected), name, rtol, atol)
-    if isinstance(expected, float):
-        return _array_difference(np.float64(got), np.float64(expected), name, rtol, atol)
     return None if got == expected else f"{name} is {got!r}, expected {expected!r}"
 
 
@@ -212,9 +210,7 @@ def _container_difference(
         if len(got) != len(expected):
             return f"{name} has {len(got)} entries, expected {len(expected)}"
         keys = list(range(len(expected)))
-    parts = (
-        difference(got[k], expected[k], f"{name}[{k!r}]", rtol=rtol, atol=atol) for k in keys
-    )
+    parts = (difference(got[k], expected[k], f"{name}[{k!r}]", rtol=rtol, atol=atol) for k in keys)
     return next((sentence for sentence in parts if sentence is not None), None)
 
 
