@@ -1,0 +1,1 @@
+r"""Exercises on convolution, one module each."""

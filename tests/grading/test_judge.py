@@ -1,0 +1,160 @@
+"""Outcomes are compared with what was expected, and mistakes recognised by what they do."""
+
+import time
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+from coursepkg.grading import Case, load
+from coursepkg.grading.judge import NOT_RUN, evaluate, judge, recognise
+from coursepkg.grading.run import call, run
+
+SIZE = load("convolution/output-size")
+CONV = load("convolution/conv2d")
+LAYER = load("convolution/conv2d-layer")
+
+
+def problem(answer, case: Case, seconds: float = 1.0) -> str | None:
+    (verdict,) = judge(case, run(answer, case.inputs, call, seconds))
+    return verdict.problem
+
+
+def gives(expected) -> Case:
+    return Case("group", {"x": np.array([1.0, 2.0])}, {"result": expected})
+
+
+RAISES = Case("group", {"x": np.array([1.0, 2.0])}, ValueError)
+
+
+def fails(error):
+    def f(x):
+        raise error
+
+    return f
+
+
+def doubled_in_place(x):
+    x *= 2
+    return x
+
+
+@pytest.mark.parametrize(
+    ("answer", "case", "expected"),
+    [
+        (lambda x: 2 * x, gives(np.array([2.0, 4.0])), None),
+        (lambda x: x + 1, gives(np.array([2.0, 4.0])), "result[1] is 3.0, expected 4.0"),
+        (lambda x: None, gives(3), "a return missing"),
+        (lambda x: 3.0, gives(3), "is a float (3.0), expected an int (3)"),
+        (lambda x: [2.0, 4.0], gives(np.array([2.0, 4.0])), "result is a list, expected"),
+        (doubled_in_place, gives(np.array([2.0, 4.0])), "`x` was changed in place"),
+        (fails(KeyError("k")), gives(3), "raised KeyError: 'k' (line "),
+        (fails(NotImplementedError()), gives(3), "not written yet"),
+        (lambda: 3, gives(3), "keep the parameters of the starter"),
+        (fails(ValueError("no")), RAISES, None),
+        (fails(UnicodeError("a kind of ValueError")), RAISES, None),
+        (fails(TypeError("no")), RAISES, "; expected ValueError"),
+        (lambda x: 3, RAISES, "returned 3 instead of raising ValueError"),
+    ],
+)
+def test_the_problem_is_said_in_a_sentence(answer, case, expected):
+    got = problem(answer, case)
+    assert got is None if expected is None else expected in got
+
+
+def test_a_result_that_the_driver_does_not_give_is_missing():
+    case = Case("", {"x": 1}, {"other": 1})
+    assert problem(lambda x: 1, case) == "other is missing"
+
+
+def test_results_belong_to_the_group_of_the_case_or_to_their_own():
+    outcome = run(lambda x: 1, {"x": 1}, call, 1)
+    assert judge(Case("", {"x": 1}, {"result": 1}), outcome)[0].group == "result"
+    assert judge(Case("stride", {"x": 1}, {"result": 1}), outcome)[0].group == "stride"
+
+
+def test_after_a_time_out_nothing_more_is_run():
+    calls = []
+
+    def slow(size, kernel, **options):
+        calls.append(size)
+        if len(calls) == 3:
+            time.sleep(9)
+        return SIZE.reference(size, kernel, **options)
+
+    exercise = replace(SIZE, seconds=0.1)
+    verdicts = evaluate(exercise, slow, exercise.public)
+    assert len(calls) == 3
+    assert [v.problem for v in verdicts[:2]] == [None, None]
+    assert "did not finish within 0.1 s" in verdicts[2].problem
+    assert all(v.outcome is NOT_RUN for v in verdicts[3:])
+    assert len(verdicts) == len(exercise.public)
+
+
+def recognised(exercise, answer) -> list[str]:
+    verdicts = evaluate(exercise, answer, exercise.cases(0))
+    return [mistake.name for mistake in recognise(exercise, verdicts)]
+
+
+def test_two_mistakes_at_once_are_both_recognised():
+    def answer(size, kernel, stride=1, padding=0, dilation=1):
+        return (size + padding - dilation * (kernel - 1) - 1) // stride + 1
+
+    assert recognised(SIZE, answer) == ["padding_once", "nothing_checked"]
+
+
+def test_two_mistakes_in_the_results_of_one_case_are_both_recognised():
+    padding_not_cropped = next(m.answer for m in LAYER.mistakes if m.name == "padding_not_cropped")
+
+    class Conv2d(padding_not_cropped):
+        def backward(self, grad):
+            grad_input = super().backward(grad)
+            self.grad_bias = None if self.bias is None else grad.sum(axis=0)
+            return grad_input
+
+    assert recognised(LAYER, Conv2d) == ["bias_gradient_of_each_place", "padding_not_cropped"]
+
+
+def test_a_mistake_that_raises_is_recognised_by_the_kind_of_error():
+    def conv2d(input, weight, bias=None, *, error=ValueError, **options):
+        output = CONV.reference(input, weight, None, **options)
+        if bias is None or output.shape[-1] in (1, len(bias)):
+            return output if bias is None else output + bias
+        raise error
+
+    assert recognised(CONV, conv2d) == ["bias_along_the_columns"]
+    assert recognised(CONV, partial(conv2d, error=IndexError)) == []
+
+
+def test_a_mistake_that_changes_an_argument_is_recognised_by_which():
+    class Conv2d(LAYER.reference):
+        def backward(self, grad):
+            grad_input = super().backward(grad)
+            changed = getattr(self, self.name)
+            changed -= 1
+            return grad_input
+
+    assert recognised(LAYER, type("Conv2d", (Conv2d,), {"name": "input"})) == []
+    assert recognised(LAYER, type("Conv2d", (Conv2d,), {"name": "weight"})) == ["weight_updated"]
+
+
+def test_what_was_not_run_is_no_mistake():
+    def slow(size, kernel, stride=1, padding=0, dilation=1):
+        while stride > 1:
+            pass
+        return SIZE.reference(size, kernel, stride, padding, dilation)
+
+    assert recognised(replace(SIZE, seconds=0.1), slow) == []
+
+
+def test_a_new_mistake_is_not_taken_for_a_known_one():
+    assert recognised(SIZE, lambda size, kernel, stride=1, padding=0, dilation=1: 17) == []
+
+
+def test_nothing_is_recognised_where_nothing_is_wrong():
+    assert recognised(SIZE, SIZE.reference) == []
+
+
+def test_missing_errors_wait_until_something_works():
+    assert recognised(SIZE, lambda **_: None) == []
