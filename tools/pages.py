@@ -34,6 +34,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from notebooks import executed_notebook, student_notebook
+from plain_markdown import MarkdownError
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -279,7 +280,7 @@ def main() -> int:
             live(arguments.page)
         else:
             {"book": book, "export": export, "site": site, "lab": lab}[arguments.command]()
-    except PageError as error:
+    except (PageError, MarkdownError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:
