@@ -20,6 +20,7 @@ __all__ = [
     "Conv2dArguments",
     "IntPair",
     "Padding",
+    "check_array",
     "check_grad",
     "conv2d_arguments",
     "pair",
@@ -124,7 +125,9 @@ def conv2d_arguments(
     ValueError
         If shapes, dtypes or settings do not fit together; the message says what to change.
     """
-    _check_arrays(input=input, weight=weight)
+    check_array("input", input, "(N, C, H, W)")
+    check_array("weight", weight, "(C_out, C_in/groups, kh, kw)")
+    _check_same_dtype("weight", weight, input)
     groups = integer("groups", groups, 1)
     _check_channels(input, weight, bias, groups)
     kh, kw = weight.shape[2:]
@@ -137,6 +140,33 @@ def conv2d_arguments(
     return Conv2dArguments((kh, kw), (sh, sw), (dh, dw), pads, groups, output_shape)
 
 
+def check_array(name: str, array: Array, axes: str) -> None:
+    r"""Check that an array has as many axes as `axes` names, and a dtype that sums hold.
+
+    Parameters
+    ----------
+    name : str
+        How the caller calls the argument; it opens the error message.
+    array : array
+    axes : str
+        The names of its axes, such as "(H, W)".
+
+    Raises
+    ------
+    ValueError
+        If it is no array, of another rank, or not of float32, float64 or int64.
+    """
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} is a {type(array).__name__}; pass a NumPy array (np.asarray)")
+    if array.ndim != len(axes.split(",")):
+        raise ValueError(f"{name} has shape {array.shape}; pass an array with the axes {axes}")
+    if array.dtype.name not in DTYPES:
+        raise ValueError(
+            f"{name} has dtype {array.dtype}, in which sums overflow or round badly; "
+            f"convert it with .astype to one of {', '.join(DTYPES)}"
+        )
+
+
 def check_grad(grad: Array, input: Array, arguments: Conv2dArguments) -> None:
     r"""Check the gradient that arrives at the output of a convolution.
 
@@ -145,34 +175,13 @@ def check_grad(grad: Array, input: Array, arguments: Conv2dArguments) -> None:
     ValueError
         If `grad` does not have the output's shape or the input's dtype.
     """
-    _check_array("grad", grad)
+    check_array("grad", grad, "(N, C_out, H', W')")
     if grad.shape != arguments.output_shape:
         raise ValueError(
             f"grad has shape {grad.shape} but the output of this convolution has shape "
             f"{arguments.output_shape}; pass the gradient with respect to that output"
         )
     _check_same_dtype("grad", grad, input)
-
-
-def _check_arrays(**arrays: Array) -> None:
-    for name, array in arrays.items():
-        _check_array(name, array)
-        if array.ndim != 4:
-            axes = {"input": "(N, C, H, W)", "weight": "(C_out, C_in/groups, kh, kw)"}[name]
-            raise ValueError(
-                f"{name} has shape {array.shape}, {array.ndim} axes; reshape it to 4 axes {axes}"
-            )
-    _check_same_dtype("weight", arrays["weight"], arrays["input"])
-
-
-def _check_array(name: str, array: Array) -> None:
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{name} is a {type(array).__name__}; pass a NumPy array (np.asarray)")
-    if array.dtype.name not in DTYPES:
-        raise ValueError(
-            f"{name} has dtype {array.dtype}, in which sums overflow or round badly; "
-            f"convert it with .astype to one of {', '.join(DTYPES)}"
-        )
 
 
 def _check_same_dtype(name: str, array: Array, input: Array) -> None:
@@ -198,7 +207,7 @@ def _check_channels(input: Array, weight: Array, bias: Array | None, groups: int
             f"use a divisor of {c_out}"
         )
     if bias is not None:
-        _check_array("bias", bias)
+        check_array("bias", bias, "(C_out)")
         if bias.shape != (c_out,):
             raise ValueError(
                 f"bias has shape {bias.shape} but weight has {c_out} filters; "
@@ -214,12 +223,14 @@ def _pads(
     stride: tuple[int, int],
     dilation: tuple[int, int],
 ) -> tuple[tuple[int, int], tuple[int, int]]:
+    if not isinstance(padding, str):
+        ph, pw = pair("padding", padding, 0)
+        return (ph, ph), (pw, pw)
     if padding == "same":
         if stride != (1, 1):
             raise ValueError(f"padding='same' needs stride=1 but stride={stride}; pad explicitly")
         rows, columns = map(same_padding, size, kernel, stride, dilation)
         return rows, columns
-    if isinstance(padding, str) and padding != "valid":
-        raise ValueError(f"padding={padding!r} is unknown; use 'same', 'valid', an int or a pair")
-    ph, pw = pair("padding", 0 if isinstance(padding, str) else padding, 0)
-    return (ph, ph), (pw, pw)
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    raise ValueError(f"padding={padding!r} is unknown; use 'same', 'valid', an int or a pair")

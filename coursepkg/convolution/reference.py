@@ -16,6 +16,7 @@ from coursepkg.convolution.arguments import (
     Conv2dArguments,
     IntPair,
     Padding,
+    check_array,
     check_grad,
     conv2d_arguments,
 )
@@ -49,14 +50,16 @@ def cross_correlate1d(input: Array, kernel: Array) -> Array:
     Raises
     ------
     ValueError
-        If an argument does not have one axis, or the kernel is longer than the input.
+        If an argument is no float32, float64 or int64 array of one axis, or the kernel is
+        longer than the input.
 
     Examples
     --------
     >>> cross_correlate1d(np.array([1, 1, 5, 5]), np.array([-1, 1]))
     array([0, 4, 0])
     """
-    _check_axes(1, input=input, kernel=kernel)
+    check_array("input", input, "(L)")
+    check_array("kernel", kernel, "(k)")
     (k,) = kernel.shape
     output = np.zeros(output_size(len(input), k), np.result_type(input, kernel))
     for i in range(len(output)):
@@ -84,7 +87,8 @@ def cross_correlate2d(input: Array, kernel: Array) -> Array:
     Raises
     ------
     ValueError
-        If an argument does not have two axes, or the kernel is larger than the input.
+        If an argument is no float32, float64 or int64 array of two axes, or the kernel is
+        larger than the input.
 
     References
     ----------
@@ -95,7 +99,8 @@ def cross_correlate2d(input: Array, kernel: Array) -> Array:
     >>> cross_correlate2d(np.array([[1, 2, 3], [4, 5, 6]]), np.array([[1, 0], [0, 1]]))
     array([[6, 8]])
     """
-    _check_axes(2, input=input, kernel=kernel)
+    check_array("input", input, "(H, W)")
+    check_array("kernel", kernel, "(kh, kw)")
     (height, width), (kh, kw) = input.shape, kernel.shape
     shape = output_size(height, kh), output_size(width, kw)
     output = np.zeros(shape, np.result_type(input, kernel))
@@ -134,7 +139,7 @@ def convolve2d(input: Array, kernel: Array) -> Array:
     >>> convolve2d(np.array([[1, 2, 3], [4, 5, 6]]), np.array([[1, 0], [0, 0]]))
     array([[5, 6]])
     """
-    _check_axes(2, kernel=kernel)
+    check_array("kernel", kernel, "(kh, kw)")
     return cross_correlate2d(input, kernel[::-1, ::-1])
 
 
@@ -172,7 +177,8 @@ def conv1d(
     >>> conv1d(x, np.array([[[-1.0, 1.0]]]), padding=1)
     array([[[ 1.,  0.,  4.,  0., -5.]]])
     """
-    _check_axes(3, input=input, weight=weight)
+    check_array("input", input, "(N, C, L)")
+    check_array("weight", weight, "(C_out, C_in/groups, k)")
     image, filters = input[:, :, None, :], weight[:, :, None, :]  # H = kh = 1
     output = conv2d(image, filters, bias, (1, stride), (0, padding), (1, dilation), groups)
     return output[:, :, 0, :]
@@ -305,9 +311,3 @@ def _windows(settings: Conv2dArguments, weight: Array) -> Iterator[tuple[Place, 
         rows = slice(i * sh, i * sh + dh * kh, dh)  # kh of them
         columns = slice(j * sw, j * sw + dw * kw, dw)  # kw of them
         yield (n, o, i, j), (n, slice(first, first + channels), rows, columns)
-
-
-def _check_axes(axes: int, **arrays: Array) -> None:
-    for name, array in arrays.items():
-        if np.ndim(array) != axes:
-            raise ValueError(f"{name} has shape {np.shape(array)}; pass an array with {axes} axes")

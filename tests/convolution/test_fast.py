@@ -87,10 +87,6 @@ def integers(*shape):
     return entries.map(lambda e: np.array(e, np.int64).reshape(shape))
 
 
-def test_public_names():
-    assert fast.__all__ == ["BLOCK", "col2im", "conv2d", "conv2d_backward", "im2col"]
-
-
 # --- three implementations, one table ---------------------------------------------------
 
 
