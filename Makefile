@@ -38,8 +38,10 @@ lint: setup ## ruff, mypy and import-linter on the package; ruff on the cells of
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/jupytext --quiet --from md:myst --to py:percent \
-	  --check "$(BIN)/ruff check --stdin-filename book/page.py -" $$(grep -rl ^kernelspec book)
+	@for page in $$(grep -rl ^kernelspec book --include="*.md"); do \
+	  $(BIN)/jupytext --quiet --from md:myst --to py:percent --output - "$$page" \
+	  | $(BIN)/ruff check --quiet --stdin-filename "$${page%.md}.py" - || exit 1; \
+	done; echo "The cells of the pages are clean."
 
 format: setup ## let ruff format the code
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
