@@ -84,7 +84,7 @@ def test_the_curve_detector_answers_6600_to_its_curve_and_0_to_another_stroke():
 
 @pytest.mark.covers("C05")
 def test_classic_filters_do_to_a_photograph_what_they_are_known_for():
-    cat = photo("chelsea", size=(64, 64), grey=True)
+    cat = photo("chelsea", size=(64, 64), grey=True) / 255
     roughness = [
         np.abs(np.diff(cross_correlate2d(cat, kernel))).mean()
         for kernel in (box(5), gaussian(5, 0.8), FILTERS["identity"], FILTERS["sharpen"])
@@ -93,7 +93,7 @@ def test_classic_filters_do_to_a_photograph_what_they_are_known_for():
     edges = cross_correlate2d(cat, FILTERS["sobel_x"])
     mirrored = cross_correlate2d(cat[:, ::-1], FILTERS["sobel_x"])
     assert_close(mirrored, -edges[:, ::-1])
-    pavement = photo("brick", size=(64, 64), grey=True)
+    pavement = photo("brick", size=(64, 64), grey=True) / 255
     upright, level = (
         cross_correlate2d(pavement, wave - wave.mean()).std()
         for wave in (gabor(11, 6), gabor(11, 6, orientation=np.pi / 2))
