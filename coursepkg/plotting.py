@@ -19,13 +19,15 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "COLOURS",
     "CYCLE",
+    "FILLS",
     "FONT",
+    "cell_axes",
     "gallery",
     "show_boxes",
+    "show_cells",
     "show_image",
     "show_keypoints",
     "show_mask",
-    "show_matrix",
     "show_signed",
 ]
 
@@ -48,6 +50,8 @@ CYCLE = tuple(
         *("purple", "sky blue", "yellow", "black"),
     )
 )
+#: Light grounds for cells of numbers, by what the cells are.
+FILLS = {"plain": "#ffffff", "window": "#ffd9a0", "filter": "#c9dcf5", "result": "#bfe3c0"}
 #: Size of text in points: in a figure 6 inches wide, shown 375 pixels wide, letters of 11 pixels.
 FONT = 13
 
@@ -102,40 +106,81 @@ def _bare(ax: Axes, title: str | None) -> Axes:
     return ax
 
 
-def show_matrix(
+def cell_axes(ax: Axes, width: float, height: float) -> Axes:
+    r"""Make room for `width` x `height` square cells, row 0 on top, without ticks or frame.
+
+    Parameters
+    ----------
+    ax : Axes
+    width, height : float
+        Cells across and down.
+
+    Returns
+    -------
+    Axes
+        The same `ax`; one unit is one cell.
+    """
+    ax.set(xlim=(-0.05, width + 0.05), ylim=(height + 0.05, -0.05), aspect="equal")
+    ax.axis("off")
+    return ax
+
+
+def show_cells(
     matrix: ArrayLike,
     ax: Axes,
-    highlight: tuple[int, int, int, int] | None = None,
-    fmt: str = "{:g}",
-    title: str | None = None,
+    left: float = 0,
+    top: float = 0,
+    fill: Any = FILLS["plain"],
+    texts: Any = None,
+    fontsize: float = 9,
 ) -> Axes:
-    r"""Show a matrix as numbers in cells that are darker where the number is smaller.
+    r"""Draw a matrix as a table of square cells with its numbers in them.
 
     Parameters
     ----------
     matrix : array_like
         ``(rows, columns)`` of numbers.
     ax : Axes
-    highlight : (int, int, int, int), optional
-        A window ``top, left, height, width``, in cells, to be outlined.
-    fmt : str
-        How a number is written; ``"{:.2f}"`` gives two decimals.
-    title : str, optional
+        One unit is one cell, and y points down, as `cell_axes` makes them.
+    left, top : float
+        Where the upper left corner of the table lies.
+    fill : colour or array of colours
+        The ground of the cells; an array is broadcast to the matrix. Numbers are black on
+        light grounds and white on dark ones.
+    texts : nested sequence of str, optional
+        What stands in the cells instead of the numbers.
+    fontsize : float
+        In points.
 
     Returns
     -------
     Axes
         The same `ax`.
+
+    Raises
+    ------
+    ValueError
+        If `matrix` does not have two axes.
     """
     values = _matrix(matrix)
-    low, high = values.min(), values.max()
-    shade = 0.55 + 0.45 * (values - low) / ((high - low) or 1)  # light enough for black numbers
-    ax.imshow(shade, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    _write(ax, values, fmt)
-    if highlight is not None:
-        top, left, height, width = highlight
-        ax.add_patch(_frame(left - 0.5, top - 0.5, width, height, COLOURS["vermilion"]))
-    return _bare(ax, title)
+    fills: Any = np.broadcast_to(np.asarray(fill, object), values.shape)
+    for (i, j), value in np.ndenumerate(values):
+        x, y = left + j, top + i
+        ax.add_patch(
+            Rectangle((x, y), 1, 1, facecolor=fills[i, j], edgecolor="0.45", linewidth=0.8)
+        )
+        text = f"{value:g}" if texts is None else texts[i][j]
+        ink = "black" if _is_light(*to_rgb(fills[i, j])) else "white"
+        ax.text(
+            x + 0.5,
+            y + 0.5,
+            text.replace("-", "\N{MINUS SIGN}"),
+            ha="center",
+            va="center",
+            fontsize=fontsize,
+            color=ink,
+        )
+    return ax
 
 
 def show_signed(
@@ -176,7 +221,7 @@ def _write(ax: Axes, values: NDArray[Any], fmt: str) -> None:
     """Numbers into the cells of the last image: black on light cells, white on dark ones."""
     shown = ax.images[-1]
     red, green, blue, _ = np.moveaxis(shown.to_rgba(np.asarray(shown.get_array())), -1, 0)
-    light = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18
+    light = _is_light(red, green, blue)
     for (row, column), value in np.ndenumerate(values):
         ax.text(
             column,
@@ -187,6 +232,11 @@ def _write(ax: Axes, values: NDArray[Any], fmt: str) -> None:
             fontsize=FONT,
             color="black" if light[row, column] else "white",
         )
+
+
+def _is_light(red: Any, green: Any, blue: Any) -> Any:
+    """Whether black reads better than white on these colours, by their relative luminance."""
+    return 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18
 
 
 def _frame(x: float, y: float, width: float, height: float, colour: str) -> Rectangle:

@@ -13,12 +13,13 @@ from coursepkg.plotting import (
     COLOURS,
     CYCLE,
     FONT,
+    cell_axes,
     gallery,
     show_boxes,
+    show_cells,
     show_image,
     show_keypoints,
     show_mask,
-    show_matrix,
     show_signed,
 )
 
@@ -36,7 +37,8 @@ def drawn(ax):
 
 CALLS = {
     "show_image": lambda ax: show_image(np.zeros((4, 4)), ax, "title"),
-    "show_matrix": lambda ax: show_matrix(np.eye(3), ax, (0, 0, 2, 2)),
+    "cell_axes": lambda ax: cell_axes(ax, 3, 3),
+    "show_cells": lambda ax: show_cells(np.eye(3), ax),
     "show_signed": lambda ax: show_signed(np.eye(3), ax, "{:.0f}"),
     "show_boxes": lambda ax: show_boxes([[0, 0, 2, 2]], ax, ["car"]),
     "show_mask": lambda ax: show_mask(np.eye(3, dtype=int), ax),
@@ -103,18 +105,31 @@ def test_a_picture_has_a_title_and_no_ticks(ax):
 
 def test_numbers_stand_in_their_cells(ax):
     matrix = np.array([[1.5, -2, 3], [4, 5, 60]])
-    show_matrix(matrix, ax)
-    for text in ax.texts:
-        column, row = text.get_position()
-        assert text.get_text() == f"{matrix[row, column]:g}"
-    assert len(ax.texts) == 6
+    show_cells(matrix, ax, left=2, top=1)
+    for text, cell, ((i, j), value) in zip(
+        ax.texts, ax.patches, np.ndenumerate(matrix), strict=True
+    ):
+        assert text.get_text() == f"{value:g}".replace("-", "\N{MINUS SIGN}")
+        assert text.get_position() == (2.5 + j, 1.5 + i)
+        assert cell.get_bbox().bounds == (2 + j, 1 + i, 1, 1)
 
 
-def test_the_window_is_outlined(ax):
-    show_matrix(np.zeros((5, 6)), ax, highlight=(1, 2, 3, 4))
-    (window,) = ax.patches
-    assert window.get_bbox().bounds == (1.5, 0.5, 4, 3)
-    assert not window.get_fill()
+def test_cells_take_other_texts_grounds_and_sizes(ax):
+    fill = np.array(["#ffffff", "#000000"], object)
+    show_cells(np.zeros((2, 2)), ax, fill=fill, texts=[["a", "b"], ["c", "d"]], fontsize=7)
+    assert [text.get_text() for text in ax.texts] == list("abcd")
+    assert [to_hex(cell.get_facecolor()) for cell in ax.patches] == ["#ffffff", "#000000"] * 2
+    assert [text.get_color() for text in ax.texts] == ["black", "white"] * 2
+    assert {text.get_fontsize() for text in ax.texts} == {7}
+
+
+def test_cell_axes_hold_all_cells_with_row_0_on_top(ax):
+    cell_axes(ax, 4, 3)
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    assert left < 0 < 4 < right
+    assert top < 0 < 3 < bottom
+    assert ax.get_aspect() == 1
+    assert not ax.axison
 
 
 def luminance(colour):
@@ -123,13 +138,10 @@ def luminance(colour):
     return linear @ (0.2126, 0.7152, 0.0722)
 
 
-@pytest.mark.parametrize(
-    "show", [lambda m, a: show_matrix(m, a), lambda m, a: show_signed(m, a, "{}")]
-)
-def test_numbers_contrast_with_their_cells(show, ax):
+def test_numbers_contrast_with_their_cells(ax):
     """WCAG 2.2, success criterion 1.4.3: at least 4.5 to 1."""
     matrix = np.arange(-12, 13).reshape(5, 5)
-    show(matrix, ax)
+    show_signed(matrix, ax, "{}")
     cells = drawn(ax)
     for text in ax.texts:
         column, row = text.get_position()
@@ -152,7 +164,7 @@ def test_a_map_of_zeros_is_white(ax):
     assert drawn(ax)[..., :3].min() > 0.95
 
 
-@pytest.mark.parametrize("show", [show_matrix, show_signed, show_mask])
+@pytest.mark.parametrize("show", [show_cells, show_signed, show_mask])
 @pytest.mark.parametrize("shape", [(3,), (0, 3), (2, 2, 2)])
 def test_no_matrix(show, shape, ax):
     with pytest.raises(ValueError, match=r"matrix of shape .* give two axes"):

@@ -20,7 +20,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +28,7 @@ import yaml
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from jupyter_cache.cache.db import NbCacheRecord
+from myst_book import toc_files
 from myst_nb.core.read import is_myst_markdown_notebook, read_myst_markdown_notebook
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -74,17 +74,8 @@ class PageError(Exception):
 def pages() -> list[Page]:
     """Return the pages with code cells, in the order of the table of contents."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    found = [Page(name) for name in _toc_files(toc)]
+    found = [Page(name) for name in toc_files(toc)]
     return [p for p in found if is_myst_markdown_notebook(p.path.read_text(encoding="utf-8"))]
-
-
-def _toc_files(entry: object) -> Iterator[str]:
-    if isinstance(entry, dict):
-        yield from (entry[key] for key in ("root", "file") if key in entry)
-        entry = list(entry.values())
-    if isinstance(entry, list):
-        for child in entry:
-            yield from _toc_files(child)
 
 
 # --- execute ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from myst_book import toc_files
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "_build" / "html"
@@ -162,13 +163,6 @@ def test_lab_keeps_the_notebooks_that_are_yours(small):
 
 
 # --- the real book ---------------------------------------------------------------------------
-
-
-def toc_files(entry: object) -> list[str]:
-    if isinstance(entry, dict):
-        own = [entry[key] for key in ("root", "file") if key in entry]
-        return own + toc_files(list(entry.values()))
-    return [f for child in entry for f in toc_files(child)] if isinstance(entry, list) else []
 
 
 def pages_with_cells() -> list[str]:

@@ -18,22 +18,13 @@ import nbformat
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from myst_book import toc_files
 from playwright.sync_api import Locator, Page, expect
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "_build" / "html"
 TOPICS = {"tasks", "convolution", "architectures", "augmentation", "transfer", "segmentation"}
 PHONE = {"width": 375, "height": 812}
-
-
-def toc_files(entry: object) -> Iterator[str]:
-    """The pages of the table of contents, in reading order."""
-    if isinstance(entry, dict):
-        yield from (entry[key] for key in ("root", "file") if key in entry)
-        entry = list(entry.values())
-    if isinstance(entry, list):
-        for child in entry:
-            yield from toc_files(child)
 
 
 PAGES = list(toc_files(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
