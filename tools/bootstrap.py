@@ -4,7 +4,7 @@
 
 Needs Python 3.11 or newer with the `venv` module, and the network the first time. The
 installation is repeated when `pyproject.toml` or `constraints.txt` changes, or when an
-earlier one was interrupted. This file itself runs on any Python 3, to say so when it is too old.
+earlier one was interrupted. This file itself runs on any Python, to say so when it is too old.
 """
 
 import hashlib
@@ -60,7 +60,8 @@ def main():
     wanted = fingerprint()
     if is_current(wanted):
         return
-    print("Installing the course's environment into .venv (a few minutes, once) ...", flush=True)
+    print("Installing the course's environment into .venv (a few minutes, once) ...")
+    sys.stdout.flush()
     subprocess.check_call([sys.executable, "-m", "venv", VENV])
     install = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=on"]
     install += ["-c", "constraints.txt", "-e", ".[book,lab,test,dev]"]
