@@ -53,5 +53,15 @@ def test_an_installation_is_current_only_with_its_stamp(monkeypatch, tmp_path):
 
 def test_nothing_is_installed_where_all_is_current(monkeypatch):
     monkeypatch.setattr(bootstrap, "is_current", lambda wanted: True)
-    monkeypatch.setattr(bootstrap.subprocess, "check_call", lambda *a, **k: pytest.fail("installs"))
+    monkeypatch.setattr(bootstrap, "run", lambda command: pytest.fail("installs"))
     bootstrap.main()
+
+
+def test_pip_is_passed_on_and_its_failure_raised(capsys):
+    say = (
+        "print('Requirement already satisfied: numpy'); print('Collecting torch'); raise SystemExit"
+    )
+    bootstrap.run([sys.executable, "-c", f"{say}(0)"])
+    assert capsys.readouterr().out == "Collecting torch\n"
+    with pytest.raises(bootstrap.subprocess.CalledProcessError):
+        bootstrap.run([sys.executable, "-c", f"{say}(3)"])

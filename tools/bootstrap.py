@@ -54,6 +54,18 @@ def check_python():
         )
 
 
+def run(command):
+    """Run pip and pass on what it says, but for the long list of what is there already."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, universal_newlines=True)
+    for line in process.stdout:
+        if not line.startswith("Requirement already satisfied"):
+            sys.stdout.write(line)
+            sys.stdout.flush()
+    process.stdout.close()
+    if process.wait():
+        raise subprocess.CalledProcessError(process.returncode, command)
+
+
 def main():
     """Make or update the environment."""
     check_python()
@@ -63,9 +75,8 @@ def main():
     print("Installing the course's environment into .venv (a few minutes, once) ...")
     sys.stdout.flush()
     subprocess.check_call([sys.executable, "-m", "venv", VENV])
-    install = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=on"]
-    install += ["-c", "constraints.txt", "-e", ".[book,lab,test,dev]"]
-    subprocess.check_call(install, cwd=ROOT)
+    install = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"]
+    run(install + ["-c", "constraints.txt", "-e", ".[book,lab,test,dev]"])
     with open(STAMP, "w") as file:
         file.write(wanted)
 
