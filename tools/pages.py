@@ -117,6 +117,7 @@ def _hash(path: Path) -> str:
 
 async def _run_all(stale: list[Page], cache: JupyterCacheAbstract) -> list[str]:
     """Run pages side by side, one per core; return the errors."""
+    asyncio.get_running_loop().add_signal_handler = _refuse_handler
     cores = asyncio.Semaphore(os.cpu_count() or 1)
     errors = []
     with tqdm(total=len(stale), desc="Executing pages", unit="page") as bar:
@@ -135,6 +136,11 @@ async def _run_all(stale: list[Page], cache: JupyterCacheAbstract) -> list[str]:
     return errors
 
 
+def _refuse_handler(*arguments: object) -> None:
+    """Keep nbclient from taking Ctrl-C for itself; it should end the run and all kernels."""
+    raise NotImplementedError
+
+
 async def _run(page: Page) -> CacheBundleIn:
     """Run one page in a kernel of its own and note what it read."""
     notebook = page.read()
@@ -147,7 +153,7 @@ async def _run(page: Page) -> CacheBundleIn:
         record_timing=False,  # it would change the cells and so the key of the cache
         timeout=TIMEOUT,
         resources={"metadata": {"path": str(page.path.parent)}},
-        extra_arguments=[f"--IPKernelApp.exec_files={TRACE}", "--log-level=ERROR"],
+        extra_arguments=[f"--IPKernelApp.exec_files={TRACE}", "--log-level=CRITICAL"],
     )
     trace = {"COURSE_ROOT": str(ROOT), "COURSE_READS": str(reads)}
     try:
@@ -278,8 +284,8 @@ def main() -> int:
         print(f"\nThe site was not replaced: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted; run it again to go on.", file=sys.stderr)
-        return 130
+        print("\nInterrupted; run it again to go on.", file=sys.stderr, flush=True)
+        os._exit(130)  # kernels end with their parent; nbclient would shut them down once more
     return 0
 
 

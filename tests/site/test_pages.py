@@ -3,9 +3,11 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import nbformat
@@ -144,6 +146,22 @@ def test_a_changed_stored_output_fails_nbval(small):
     changed = nbval(path)
     assert changed.returncode == 1
     assert "1 failed" in changed.stdout
+
+
+def test_an_interrupted_run_ends_in_order_and_can_be_repeated(small):
+    started = small / "book" / "started"
+    page(small, "other", "open('started', 'w').close()\nimport time\ntime.sleep(100)")
+    command = [sys.executable, "tools/pages.py", "execute"]
+    process = subprocess.Popen(command, cwd=small, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not started.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.rstrip().endswith("Interrupted; run it again to go on.")
+    page(small, "other", "1 + 1")
+    assert "book/other" in executed(run(small, "execute"))
 
 
 def test_an_unknown_page_is_refused_with_the_known_ones(small):
