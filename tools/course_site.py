@@ -12,6 +12,7 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
 
 __all__ = ["setup"]
 
@@ -39,8 +40,15 @@ def without_thebe(
     ]
 
 
+def launch_only_from_a_repository(app: Sphinx, config: Config) -> None:
+    """Take out the launch buttons where `_config.yml` names no repository to launch from."""
+    if not config.html_theme_options.get("repository_url"):
+        config.html_theme_options.pop("launch_buttons", None)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     app.connect("doctree-read", label_rows)
+    app.connect("config-inited", launch_only_from_a_repository)
     app.connect("html-page-context", without_thebe, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

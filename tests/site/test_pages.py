@@ -126,6 +126,18 @@ def test_a_warning_of_the_site_build_fails_it_and_leaves_the_site(small):
     assert site.read_bytes() == before
 
 
+@pytest.mark.parametrize("url", ["", "https://github.com/someone/course"])
+def test_launch_buttons_appear_only_where_a_repository_is_named(small, url):
+    config = small / "_config.yml"
+    config.write_text(config.read_text().replace('url: ""', f'url: "{url}"'))
+    result = run(small, "book")
+    assert result.returncode == 0, result.stdout + result.stderr
+    html = (small / "_build" / "html" / "book" / "other.html").read_text()
+    launch = re.findall(r'href="(https://mybinder\.org/[^"]*)"', html)
+    expected = "https://mybinder.org/v2/gh/someone/course/main?urlpath=lab/tree/book/other.md"
+    assert launch == ([expected] if url else [])
+
+
 def nbval(notebook: Path) -> subprocess.CompletedProcess:
     options = ["--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "-c", os.devnull]
     sanitize = ["--nbval-sanitize-with", str(ROOT / "tests" / "nbval_sanitize.cfg")]
