@@ -45,6 +45,19 @@ DOWNLOADS = BUILD / "downloads"  # what the site offers
 SITE = BUILD / "html"
 NOTEBOOKS = ROOT / "notebooks"  # the learner's own copies
 TIMEOUT = 120  # seconds for one cell
+#: Leads from the folder's own address to the landing page.
+FRONT_DOOR = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Convolutional Networks You Can Check</title>
+<link rel="icon" href="data:,">
+<meta http-equiv="refresh" content="0; url=book/index.html">
+</head>
+<body><a href="book/index.html">Convolutional Networks You Can Check</a></body>
+</html>
+"""
 TRACE = ROOT / "tools" / "trace_reads.py"
 #: Results differ between thread counts and repeat at equal ones; two pages run side by side.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
@@ -207,6 +220,7 @@ def site() -> None:
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.copytree(staging / "_build" / "html", fresh)
+    (fresh / "index.html").write_text(FRONT_DOOR, encoding="utf-8")
     if SITE.exists():
         SITE.rename(old)
     fresh.rename(SITE)

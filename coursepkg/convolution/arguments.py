@@ -30,6 +30,7 @@ Array = NDArray[Any]
 IntPair = int | tuple[int, int]
 Padding = IntPair | Literal["same", "valid"]
 
+#: What the NumPy convolutions take.
 DTYPES = ("float32", "float64", "int64")
 
 

@@ -61,6 +61,7 @@ class ImageSet(NamedTuple):
     test_labels: NDArray[np.int64]
 
 
+#: Every data set that can be fetched, by its name.
 DATASETS: dict[str, Dataset] = {
     "mnist": Dataset(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",

@@ -55,6 +55,7 @@ class Photo:
 _SKIMAGE, _SKLEARN = "skimage", "sklearn"
 _FREE, _OPEN = "CC0 1.0", "public domain"
 
+#: Every photograph, by its name.
 PHOTOS: dict[str, Photo] = {
     "astronaut": Photo(
         _SKIMAGE,

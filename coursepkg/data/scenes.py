@@ -49,7 +49,9 @@ __all__ = [
     "stack",
 ]
 
+#: The names of the classes; a label is an index into them.
 CLASSES = tuple(KINDS)
+#: The names of the keypoints of each class.
 KEYPOINTS = {name: kind.keypoints for name, kind in KINDS.items()}
 
 Colour = tuple[float, float, float]

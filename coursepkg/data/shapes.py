@@ -423,6 +423,7 @@ def _fir(rng: Random, wide: float, low: float) -> list[tuple[str, Points]]:
     return parts
 
 
+#: Every kind of thing, by its name.
 KINDS: dict[str, Kind] = {
     "bird": Kind(_bird, ("beak", "eye", "wing", "tail", "breast"), 25, True, "birds"),
     "boat": Kind(_boat, ("bow", "stern", "mast", "sail", "hull"), 12, True, "boats"),
