@@ -13,6 +13,7 @@ export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
+.NOTPARALLEL:
 .PHONY: help setup book test unit nbval lint format mutants bench serve lab page clean
 
 help: ## show this list
@@ -39,8 +40,8 @@ lint: setup ## ruff, mypy and import-linter on the package; ruff on the cells of
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@for page in $$(grep -rl ^kernelspec book --include="*.md"); do \
-	  $(BIN)/jupytext --quiet --from md:myst --to py:percent --output - "$$page" \
-	  | $(BIN)/ruff check --quiet --stdin-filename "$${page%.md}.py" - || exit 1; \
+	  code=$$($(BIN)/jupytext --quiet --from md:myst --to py:percent --output - "$$page") || exit 1; \
+	  printf '%s\n' "$$code" | $(BIN)/ruff check --quiet --stdin-filename "$${page%.md}.py" - || exit 1; \
 	done; echo "The cells of the pages are clean."
 
 format: setup ## let ruff format the code
@@ -61,7 +62,7 @@ lab: book ## work on the student notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(LAB_OPTIONS)
 
 page: setup ## rebuild one page while you write it: make page PAGE=convolution/from-scratch
-	@$(RUN) tools/pages.py live "$(PAGE)"
+	@$(RUN) tools/pages.py live "$(PAGE)" --port $(PORT)
 
 clean: ## remove what the commands made, but for the environment and your notebooks
 	rm -rf _build mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis benchmarks/results

@@ -1,9 +1,10 @@
 """What all tests share."""
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from test_coverage import homeless, rows
 
-settings.register_profile("course", deadline=None)  # a busy machine makes no law false
+# A busy machine makes no law false.
+settings.register_profile("course", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("course")
 
 

@@ -1,6 +1,6 @@
 r"""Sphinx extension: links to the cells that prove a row of the course, and pages without thebe.
 
-A cell tagged `row-C01` can be linked to with ``{ref}`some text <row-C01>` ``.
+A cell tagged `row-C01` can be linked to with ``{ref}`some text <row-C01>```.
 
 Jupyter Book always loads sphinx-thebe, whose scripts declare the same constants twice (an error in
 the console of every page) and point to a server on the network.
@@ -46,9 +46,21 @@ def launch_only_from_a_repository(app: Sphinx, config: Config) -> None:
         config.html_theme_options.pop("launch_buttons", None)
 
 
+def launch_the_student_notebook(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Let launch buttons open the notebook that `binder/postBuild` makes, not the page's source."""
+    notebook = f"notebooks/{pagename.removeprefix('book/')}.ipynb"
+    for group in context.get("header_buttons", []):
+        if group.get("label") == "launch-buttons":
+            for button in group["buttons"]:
+                button["url"] = button["url"].replace(f"{pagename}.md", notebook)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     app.connect("doctree-read", label_rows)
     app.connect("config-inited", launch_only_from_a_repository)
+    app.connect("html-page-context", launch_the_student_notebook, priority=900)
     app.connect("html-page-context", without_thebe, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

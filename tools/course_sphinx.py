@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import inspect
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 from docutils import nodes
 from myst_book import exercise_label, fenced
+from pybtex.database import Entry
+from pybtex.plugin import register_plugin
+from pybtex.style.formatting.plain import Style as PlainStyle
+from pybtex.style.labels import BaseLabelStyle
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -107,6 +112,29 @@ def _mistakes(mistakes: tuple[Mistake, ...]) -> str:
 def _words(name: str) -> str:
     """`stride_ignored` -> `Stride ignored`."""
     return name.replace("_", " ").capitalize()
+
+
+# --- the bibliography -------------------------------------------------------------------------
+
+
+class AuthorYearLabels(BaseLabelStyle):
+    """Label an entry as the text cites it: Dumoulin and Visin, 2016."""
+
+    def format_labels(self, sorted_entries: list[Entry]) -> Iterator[str]:
+        """Yield one label for each entry."""
+        for entry in sorted_entries:
+            names = [" ".join(person.last_names) for person in entry.persons["author"]]
+            authors = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+            yield f"{authors}, {entry.fields['year']}"
+
+
+class CourseStyle(PlainStyle):
+    """The plain style, sorted by author, with labels that can be found from the text."""
+
+    default_label_style = AuthorYearLabels
+
+
+register_plugin("pybtex.style.formatting", "course", CourseStyle)
 
 
 # --- downloads --------------------------------------------------------------------------------

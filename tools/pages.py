@@ -44,18 +44,18 @@ EXECUTED = BUILD / "executed"  # with outputs, for nbval
 DOWNLOADS = BUILD / "downloads"  # what the site offers
 SITE = BUILD / "html"
 NOTEBOOKS = ROOT / "notebooks"  # the learner's own copies
-TIMEOUT = 120  # seconds for one cell
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 #: Leads from the folder's own address to the landing page.
 FRONT_DOOR = """\
 <!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<title>Convolutional Networks You Can Check</title>
+<title>{title}</title>
 <link rel="icon" href="data:,">
 <meta http-equiv="refresh" content="0; url=book/index.html">
 </head>
-<body><a href="book/index.html">Convolutional Networks You Can Check</a></body>
+<body><a href="book/index.html">{title}</a></body>
 </html>
 """
 TRACE = ROOT / "tools" / "trace_reads.py"
@@ -102,6 +102,8 @@ def execute(names: list[str] | None = None) -> None:
     if not stale:
         print(f"{len(chosen)} pages are up to date")
         return
+    import matplotlib.font_manager  # noqa: F401  its first import on a machine warns on stderr
+
     errors = asyncio.run(_run_all(stale, cache))
     if errors:
         raise PageError("\n\n".join(errors))
@@ -164,7 +166,7 @@ async def _run(page: Page) -> CacheBundleIn:
         notebook,
         on_cell_start=lambda cell, cell_index: at.update(cell=cell_index),
         record_timing=False,  # it would change the cells and so the key of the cache
-        timeout=TIMEOUT,
+        timeout=CONFIG["execute"]["timeout"],  # seconds for one cell
         resources={"metadata": {"path": str(page.path.parent)}},
         extra_arguments=[f"--IPKernelApp.exec_files={TRACE}", "--log-level=CRITICAL"],
     )
@@ -174,10 +176,21 @@ async def _run(page: Page) -> CacheBundleIn:
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         line = notebook.metadata["source_map"][at["cell"]]
         raise PageError(_explain(page, line, error)) from error
+    _refuse_stderr(page, notebook)
     paths = sorted({Path(line) for line in reads.read_text(encoding="utf-8").splitlines()})
     inside = [p.relative_to(ROOT).as_posix() for p in paths if p.is_file()]
-    ours = [p for p in inside if not p.startswith((".", "_build/"))]
+    ours = [p for p in inside if not p.startswith((".", "_build/"))] + ["constraints.txt"]
     return CacheBundleIn(notebook, str(page.path), data={"reads": _hashes(ours)})
+
+
+def _refuse_stderr(page: Page, notebook: NotebookNode) -> None:
+    """Raise if a cell wrote to stderr, which is no part of a page: warnings, progress bars."""
+    lines = notebook.metadata["source_map"]
+    for line, cell in zip(lines, notebook.cells, strict=True):
+        said = "".join(o.text for o in cell.get("outputs", []) if o.get("name") == "stderr")
+        if said:
+            where = f"{page.name}.md:{line}"
+            raise PageError(f"{where}: the cell that starts here wrote to stderr\n{said}")
 
 
 def _explain(page: Page, line: int, error: Exception) -> str:
@@ -215,12 +228,17 @@ def site() -> None:
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["build", ".", "--path-output", str(staging), "-W", "--keep-going", "-q"]
     print("Building the site ...", flush=True)
-    subprocess.run([*command, *options], cwd=ROOT, check=True)
+    try:
+        subprocess.run([*command, *options], cwd=ROOT, check=True)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)  # or Sphinx would not warn of it again
+        raise
     fresh, old = BUILD / "html.new", BUILD / "html.old"
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.copytree(staging / "_build" / "html", fresh)
-    (fresh / "index.html").write_text(FRONT_DOOR, encoding="utf-8")
+    door = FRONT_DOOR.format(title=CONFIG["title"])
+    (fresh / "index.html").write_text(door, encoding="utf-8")
     if SITE.exists():
         SITE.rename(old)
     fresh.rename(SITE)
@@ -251,15 +269,16 @@ def lab() -> None:
         print(f"new      {target.relative_to(ROOT)}")
 
 
-def live(name: str) -> None:
+def live(name: str, port: int) -> None:
     """Serve the book and reload the browser whenever the page or the package changes."""
     page = _find(name)
     execute()
     again = f'"{sys.executable}" "{__file__}" execute {page.name}'
     ignored = [f"--ignore={ROOT / folder}/*" for folder in ("_build", ".venv", ".git", "notebooks")]
-    options = ["-c", "tools/plain_sphinx", "--watch", "coursepkg", "--pre-build", again, *ignored]
+    options = ["-c", "tools/plain_sphinx", "--port", str(port), "--watch", "coursepkg", *ignored]
+    options += ["--pre-build", again]
     command = [sys.executable, "-m", "sphinx_autobuild", *options, ".", str(BUILD / "live")]
-    print(f"http://127.0.0.1:8000/{page.name}.html  (Ctrl-C ends it)")
+    print(f"http://127.0.0.1:{port}/{page.name}.html  (Ctrl-C ends it)")
     subprocess.run(command, cwd=ROOT, check=False, env={**os.environ, **ONE_THREAD})
 
 
@@ -280,7 +299,9 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("execute").add_argument("pages", nargs="*")
-    commands.add_parser("live").add_argument("page")
+    live_parser = commands.add_parser("live")
+    live_parser.add_argument("page")
+    live_parser.add_argument("--port", type=int, default=8000)
     for name in ("book", "export", "site", "lab"):
         commands.add_parser(name)
     arguments = parser.parse_args()
@@ -288,7 +309,7 @@ def main() -> int:
         if arguments.command == "execute":
             execute([_find(name).name for name in arguments.pages])
         elif arguments.command == "live":
-            live(arguments.page)
+            live(arguments.page, arguments.port)
         else:
             {"book": book, "export": export, "site": site, "lab": lab}[arguments.command]()
     except (PageError, MarkdownError) as error:

@@ -26,9 +26,12 @@ LOCAL_HOSTS = ("127.0.0.1", "localhost")
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if executable is None:
-        message = f"no browser; install one of {', '.join(NAMES)} (Debian: apt install chromium)"
+        message = (
+            f"no browser; install one of {', '.join(NAMES)} (Debian: apt install chromium), "
+            "or name yours in the variable CHROMIUM"
+        )
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS)

@@ -118,12 +118,24 @@ def test_a_warning_of_the_site_build_fails_it_and_leaves_the_site(small):
     before = site.read_bytes()
     page(small, "index", "3")
     path = small / "book" / "index.md"
-    path.write_text(path.read_text() + "\n{term}`nowhere defined`\n")
-    result = run(small, "book")
-    assert result.returncode == 1
-    assert "nowhere defined" in result.stdout + result.stderr
-    assert "The site was not replaced" in result.stderr
-    assert site.read_bytes() == before
+    path.write_text(
+        path.read_text() + "\n{term}`nowhere defined`\n\n# A second title\n\n#### Too deep\n"
+    )
+    for _ in range(2):  # what was said once must be said again
+        result = run(small, "book")
+        assert result.returncode == 1
+        assert "nowhere defined" in result.stdout + result.stderr
+        assert "Non-consecutive header level" in result.stdout + result.stderr
+        assert "The site was not replaced" in result.stderr
+        assert site.read_bytes() == before
+
+
+def test_a_page_that_writes_to_stderr_fails_each_time(small):
+    page(small, "other", "import sys", "print('careful', file=sys.stderr)")
+    for _ in range(2):
+        result = run(small, "execute")
+        assert result.returncode == 1
+        assert "the cell that starts here wrote to stderr\ncareful" in result.stderr
 
 
 @pytest.mark.parametrize("url", ["", "https://github.com/someone/course"])
@@ -134,7 +146,9 @@ def test_launch_buttons_appear_only_where_a_repository_is_named(small, url):
     assert result.returncode == 0, result.stdout + result.stderr
     html = (small / "_build" / "html" / "book" / "other.html").read_text()
     launch = re.findall(r'href="(https://mybinder\.org/[^"]*)"', html)
-    expected = "https://mybinder.org/v2/gh/someone/course/main?urlpath=lab/tree/book/other.md"
+    expected = (
+        "https://mybinder.org/v2/gh/someone/course/main?urlpath=lab/tree/notebooks/other.ipynb"
+    )
     assert launch == ([expected] if url else [])
 
 
@@ -164,10 +178,18 @@ def test_an_interrupted_run_ends_in_order_and_can_be_repeated(small):
     started = small / "book" / "started"
     page(small, "other", "open('started', 'w').close()\nimport time\ntime.sleep(100)")
     command = [sys.executable, "tools/pages.py", "execute"]
-    process = subprocess.Popen(command, cwd=small, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=small,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a launcher in the background may have taught its children to ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 60
     while not started.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
+    assert started.exists()
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130

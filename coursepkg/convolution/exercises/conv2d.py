@@ -4,8 +4,8 @@ Write `conv2d` as deep learning uses it: a batch of images, many filters, and th
 every framework has. NumPy is all you need; arrays, slices and loops are welcome, and nobody
 measures the time.
 
-Take one step after the other. Each is a group of cases with points of its own, and `check`
-tells them apart, so an answer that knows only the first steps counts for those:
+Take one step after the other. Each has cases and points of its own, `together` mixes them, and
+`check` tells them apart, so an answer that knows only the first steps counts for those:
 
 1. **One channel.** Put the kernel on the image, multiply what lies on top of each other, add
    up, move on by one pixel. Write down the shape of the output before you fill it.
@@ -18,7 +18,7 @@ tells them apart, so an answer that knows only the first steps counts for those:
 5. **Groups**: the channels fall into `groups` equal parts, in order, and so do the filters. A
    filter sees only the channels of its own part; hence `weight` has `C_in / groups` channels.
 6. **Pairs and names**: an option may be a pair (height, width), and `padding` may be `"valid"`
-   (none) or `"same"`: as much as keeps the size, and where that is an odd number of pixels, the
+   (none) or `"same"` (with stride 1): as much as keeps the size, and where that is an odd number of pixels, the
    extra one goes to the bottom or right.
 7. **The dtype** of the result is that of the input, and the arguments are left as they are.
 8. **Errors**: raise a `ValueError` if the kernel does not fit, the channels do not match, or

@@ -10,8 +10,8 @@ The result has three axes, `(N, C·kh·kw, H'·W')`: for each image of the batch
 - Its entries go through the window in the order of a weight, `(C, kh, kw)`: first all of channel 0,
   row by row, then channel 1.
 
-Start with one image, one channel and no options, and do the first case on paper. `stride` and
-`dilation` are as in `conv2d`; the input is already padded. An option may be an integer or a pair
+Start with one image, one channel and no options, and do the first case on paper. `kernel` is only the
+size of the window, no weights; `stride` and `dilation` are as in `conv2d`; the input is already padded. An option may be an integer or a pair
 (height, width). The dtype stays as it is. If the window does not fit, raise a `ValueError`.
 
 Nothing is calculated here, only copied. Slices, `reshape` and one or two loops are enough.
@@ -216,8 +216,8 @@ def dilation_ignored(input, kernel, stride=1, dilation=1):
 
 
 def last_place_dropped(input, kernel, stride=1, dilation=1):
-    """The last place of each row and column is missing. `range(n - k)` has one place too few; let
-    `output_size` count them.
+    """The last place of each row and column is missing. `range(n - k)` has one place too few: there
+    are n - k + 1, or with a stride (n - k) // stride + 1.
     """
     axes = _windows(input, kernel, stride, dilation)[..., :-1, :-1]
     return _matrix(axes, (0, 1, 2, 3, 4, 5))
@@ -225,7 +225,7 @@ def last_place_dropped(input, kernel, stride=1, dilation=1):
 
 def pairs_not_understood(input, kernel, stride=1, dilation=1):
     """You use only the first number of a pair. Height and width may have settings of their own:
-    unpack `kh, kw = kernel`.
+    turn an integer into a pair first, `(k, k)`, then unpack `kh, kw = kernel`.
     """
     return im2col(input, *(int(np.broadcast_to(o, 2)[0]) for o in (kernel, stride, dilation)))
 
