@@ -3,6 +3,7 @@ r"""The self-check: what passed, what did not, and what to look at next."""
 from __future__ import annotations
 
 import reprlib
+import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,18 @@ HINTS = 3
 
 SHORT = reprlib.Repr()  # survives objects that cannot be printed
 SHORT.maxstring = SHORT.maxother = WIDTH
+
+#: How an array is printed so that it can be pasted, whatever the learner has set.
+EXACT: dict[str, Any] = {
+    "threshold": sys.maxsize,
+    "floatmode": "unique",
+    "suppress": False,
+    "sign": "-",
+    "nanstr": "np.nan",
+    "infstr": "np.inf",
+    "formatter": None,
+    "legacy": False,
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -226,12 +239,15 @@ def _literal(value: Any) -> str:
     r"""Return Python source of a value, or its shape where that would be long."""
     if not isinstance(value, np.ndarray) or value.dtype == object:
         return SHORT.repr(value)
+    plain = value.dtype.kind in "biufc" and value.dtype.isnative
+    dtype = f"np.{value.dtype}" if plain else f"np.{value.dtype!r}"
     if value.size == 0:
-        return f"np.zeros({value.shape}, np.{value.dtype})"
+        return f"np.zeros({value.shape}, {dtype})"
     if value.size > 80:
         return f"<array of shape {value.shape}, {value.dtype}>"
-    numbers = np.array2string(value, separator=", ", max_line_width=WIDTH, prefix="np.array(")
-    named = "" if value.dtype in (np.int64, np.float64) else f", dtype=np.{value.dtype}"
+    with np.printoptions(**EXACT):
+        numbers = np.array2string(value, separator=", ", max_line_width=WIDTH, prefix="np.array(")
+    named = "" if dtype in ("np.int64", "np.float64") else f", dtype={dtype}"
     return f"np.array({numbers}{named})"
 
 

@@ -154,8 +154,10 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 def _failure(error: BaseException, driver: Driver) -> Failure:
     kinds = tuple(kind.__name__ for kind in type(error).__mro__)
-    printed = traceback.format_exception_only(error)[-1].strip()  # survives a broken __str__
-    return Failure(kinds, printed.partition(": ")[2], _learners_line(error, driver))
+    summary = traceback.TracebackException(type(error), error, None, compact=True)
+    summary.__notes__ = []  # they would come after the message
+    *_, printed = summary.format_exception_only()  # survives a broken __str__
+    return Failure(kinds, printed.strip().partition(": ")[2], _learners_line(error, driver))
 
 
 def _learners_line(error: BaseException, driver: Driver) -> str:

@@ -11,7 +11,7 @@ from scipy.signal import correlate2d
 import coursepkg
 from coursepkg import check
 from coursepkg.convolution.arithmetic import output_size
-from coursepkg.grading.check import Result
+from coursepkg.grading.check import Result, _literal
 
 SIZE, CONV, LAYER = "convolution/output-size", "convolution/conv2d", "convolution/conv2d-layer"
 
@@ -61,6 +61,38 @@ def test_arrays_are_shown_so_that_they_can_be_pasted():
     space = {"np": np}
     exec("\n".join(line[4:] for line in source.splitlines()), space)
     assert space["input"].shape[:2] == space["weight"].shape[:2] == (1, 1)
+
+
+ODD = {"threshold": 3, "edgeitems": 1, "precision": 2, "suppress": True, "sign": "+"}
+ODD |= {"nanstr": "?", "infstr": "oo", "floatmode": "fixed", "legacy": "1.13"}
+
+
+@pytest.mark.parametrize("options", [{}, ODD, {"formatter": {"all": lambda _: "x"}}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.arange(80.0).reshape(2, 2, 20) / 3,
+        np.array([1e-30, 1 / 3, 1e30, np.nan, np.inf, -np.inf]),
+        np.array([[1 / 3, -0.0]], np.float32),
+        np.array(1 / 3),
+        np.arange(-3, 3),
+        np.arange(3, dtype=np.uint8),
+        np.array([True, False]),
+        np.array([1 / 3 + 2j]),
+        np.array(["a", "it's"]),
+        np.array([1.5, 2], ">f8"),
+        np.array(["2024-02-29", "NaT"], "datetime64[D]"),
+        np.zeros((0, 3), np.float32),
+        np.zeros((2, 0), "<U3"),
+    ],
+    ids=lambda value: f"{value.dtype}-{value.shape}",
+)
+def test_shown_arrays_are_exact_whatever_the_print_options(value, options):
+    with np.printoptions(**options):
+        source = _literal(value)
+    back = eval(source, {"np": np})
+    assert back.dtype == value.dtype
+    np.testing.assert_array_equal(back, value, strict=True)
 
 
 def test_a_driver_exercise_shows_its_inputs_and_counts_each_part():
@@ -207,6 +239,14 @@ def test_strange_results_are_reported_and_not_raised(value):
     assert result.points == 0
     assert "Smallest failing input" in result.text
     assert max(map(len, result.text.splitlines())) < 200
+
+
+def test_an_answer_that_wraps_itself_is_no_error():
+    def loop(*values, **options):
+        return right(*values, **options)
+
+    loop.__wrapped__ = loop
+    assert check(SIZE, loop).passed
 
 
 def test_an_unknown_id_raises():

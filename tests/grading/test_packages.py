@@ -1,5 +1,6 @@
 """Which packages an answer uses."""
 
+import functools
 import math
 
 import numpy as np
@@ -60,3 +61,70 @@ def test_builtins_attributes_and_other_callables_count_for_nothing():
     assert packages_used(lambda x: len(x.scipy)) == set()
     assert packages_used(np.sum) <= {"numpy", "functools"}
     assert packages_used(3) == set()
+
+
+class Kinds:
+    @staticmethod
+    def static(x):
+        return correlate2d(x, x)
+
+    @classmethod
+    def made(cls, x):
+        return math.pi * x
+
+    @property
+    def rows(self):
+        return np.arange(3)
+
+    @rows.setter
+    def rows(self, value):
+        import json
+
+        self.text = json.dumps(value)
+
+
+def test_static_methods_class_methods_and_properties():
+    wanted = {"scipy", "math", "numpy", "json"}
+    assert packages_used(Kinds) == wanted
+    assert packages_used(lambda x: Kinds.static(x)) == wanted
+    assert packages_used(Kinds.made) == packages_used(Kinds().made) == {"math"}
+
+
+def test_names_from_an_enclosing_function():
+    import json
+
+    def inner(x):
+        return correlate2d(x, x)
+
+    def circle(n):
+        return circle(n - 1), inner(n), json.dumps(n)
+
+    assert packages_used(circle) == {"scipy", "json"}
+    assert packages_used(lambda: unbound) == set()
+    if not circle:
+        unbound = 1
+
+
+TEXT = "torch"
+
+
+def test_text_is_no_package():
+    text = TEXT
+    assert packages_used(lambda: TEXT) == packages_used(lambda: text) == set()
+
+
+def test_wrappers_and_what_they_wrap():
+    def wrapper(x):
+        return math.floor(x)
+
+    wrapper.__wrapped__ = helper
+    assert packages_used(wrapper) == {"math", "scipy"}
+    assert packages_used(functools.cache(helper)) == {"scipy"}
+
+
+def test_wrappers_in_a_circle():
+    def f(x):
+        return math.floor(x)
+
+    f.__wrapped__ = f
+    assert packages_used(f) == {"math"}

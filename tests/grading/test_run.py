@@ -36,6 +36,14 @@ def test_a_failure_names_the_learners_own_line():
     assert outcome.outputs == {}
 
 
+def test_the_notes_of_an_exception_are_not_its_message():
+    f = written(
+        'def f():\n    e = ValueError("negative: -1")\n    e.add_note("see: docs")\n    raise e\n'
+    )
+    failure = run(f, {}, call, 1).failure
+    assert (failure.kinds[0], failure.message) == ("ValueError", "negative: -1")
+
+
 def test_a_failure_before_the_learners_code_has_no_line():
     failure = run(lambda n: n, {"size": 3}, call, 1).failure
     assert failure.kinds[0] == "TypeError"
