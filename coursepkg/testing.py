@@ -195,7 +195,7 @@ def _type_difference(got: Any, expected: Any, name: str) -> str:
 
 def _kind(value: Any) -> str:
     word = type(value).__name__
-    kind = KINDS.get(word, f"{'an' if word[0] in 'aeiou' else 'a'} {word}")
+    kind = KINDS.get(word, f"{'an' if word[0] in 'aeio' else 'a'} {word}")
     return f"{kind} ({value!r:.40})" if isinstance(value, bool | int | float | str) else kind
 
 
@@ -204,7 +204,8 @@ def _container_difference(
 ) -> str | None:
     if isinstance(expected, dict):
         if set(got) != set(expected):
-            return f"{name} has the keys {sorted(got)}, expected {sorted(expected)}"
+            keys, wanted = sorted(got, key=repr), sorted(expected, key=repr)
+            return f"{name} has the keys {keys}, expected {wanted}"
         keys = list(expected)
     else:
         if len(got) != len(expected):

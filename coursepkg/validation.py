@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-__all__ = ["integer"]
+__all__ = ["integer", "pair"]
 
 
 def integer(name: str, value: object, minimum: int) -> int:
@@ -43,3 +43,39 @@ def integer(name: str, value: object, minimum: int) -> int:
     if number < minimum:
         raise ValueError(f"{name}={number} is too small; use an integer of at least {minimum}")
     return number
+
+
+def pair(
+    name: str,
+    value: int | tuple[int, int],
+    minimum: int,
+    meaning: str = "(height, width)",
+) -> tuple[int, int]:
+    r"""Return an integer, or two in a tuple or list, as a pair.
+
+    Parameters
+    ----------
+    name : str
+        How the caller calls the argument; it opens the error message.
+    value : int or tuple of int
+        One integer for both entries, or one for each.
+    minimum : int
+        The smallest value allowed.
+    meaning : str
+        What the two entries stand for, for the error message.
+
+    Raises
+    ------
+    ValueError
+        If `value` is neither, or an entry is no integer or smaller than `minimum`.
+
+    Examples
+    --------
+    >>> pair("stride", 2, 1), pair("stride", (2, 1), 1)
+    ((2, 2), (2, 1))
+    """
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) != 2:
+        raise ValueError(f"{name}={value!r} has {len(values)} entries; use an integer or {meaning}")
+    first, second = (integer(name, v, minimum) for v in values)
+    return first, second

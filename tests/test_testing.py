@@ -51,6 +51,7 @@ DIFFERENT = [
     (29, 28, "result is 29, expected 28"),
     (28.0, 28, "result is a float (28.0), expected an int (28)"),
     (np.int64(28), 28, "result is an int64, expected an int (28)"),
+    (np.uint8(28), 28, "result is a uint8, expected an int (28)"),
     (True, 1, "result is a bool (True), expected an int (1)"),
     ("same", "valid", "result is 'same', expected 'valid'"),
     ("x" * 99, 1, f"result is a str ('{'x' * 39}), expected an int (1)"),
@@ -86,6 +87,8 @@ DIFFERENT = [
     ([1, (2, 4)], [1, (2, 3)], "result[1][1] is 4, expected 3"),
     ({"a": 1}, {"b": 1}, "result has the keys ['a'], expected ['b']"),
     ({"a": 1}, {"a": 2}, "result['a'] is 1, expected 2"),
+    ({1: 1, "a": 2}, {1: 1}, "result has the keys ['a', 1], expected [1]"),
+    ({1: 1}, {1: 1, "a": 2}, "result has the keys [1], expected ['a', 1]"),
     (OrderedDict(a=1), {"a": 1}, "result is a OrderedDict, expected a dict"),
     (torch.tensor([2.0]), torch.tensor([1.0]), "result[0] is 2.0, expected 1.0"),
 ]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coursepkg.convolution.arithmetic import output_size, same_padding
-from coursepkg.validation import integer
+from coursepkg.validation import integer, pair
 
 __all__ = [
     "Array",
@@ -23,7 +23,6 @@ __all__ = [
     "check_array",
     "check_grad",
     "conv2d_arguments",
-    "pair",
 ]
 
 Array = NDArray[Any]
@@ -68,37 +67,6 @@ class Conv2dArguments:
         return padded[:, :, top : height - bottom, left : width - right]
 
 
-def pair(name: str, value: IntPair, minimum: int) -> tuple[int, int]:
-    r"""Return an integer, or two in a tuple or list, as a (height, width) pair.
-
-    Parameters
-    ----------
-    name : str
-        How the caller calls the argument; it opens the error message.
-    value : int or tuple of int
-        One integer for both axes, or one for each.
-    minimum : int
-        The smallest value allowed.
-
-    Raises
-    ------
-    ValueError
-        If `value` is neither, or an entry is no integer or smaller than `minimum`.
-
-    Examples
-    --------
-    >>> pair("stride", 2, 1), pair("stride", (2, 1), 1)
-    ((2, 2), (2, 1))
-    """
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(values) != 2:
-        raise ValueError(
-            f"{name}={value!r} has {len(values)} entries; use an integer or (height, width)"
-        )
-    height, width = (integer(name, v, minimum) for v in values)
-    return height, width
-
-
 def conv2d_arguments(
     input: Array,
     weight: Array,
@@ -131,6 +99,10 @@ def conv2d_arguments(
     _check_same_dtype("weight", weight, input)
     groups = integer("groups", groups, 1)
     _check_channels(input, weight, bias, groups)
+    if 0 in input.shape[2:]:
+        raise ValueError(
+            f"input has shape {input.shape}; give it a height and a width of at least 1"
+        )
     kh, kw = weight.shape[2:]
     sh, sw = pair("stride", stride, 1)
     dh, dw = pair("dilation", dilation, 1)

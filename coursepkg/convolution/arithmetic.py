@@ -147,6 +147,13 @@ def pool_output_size(
             f"use a padding of at most {kernel // 2}"
         )
     overhang = stride - 1 if ceil_mode else 0
+    reach, padded = span(kernel, dilation), size + 2 * padding
+    if ceil_mode and reach > padded + overhang:
+        raise ValueError(
+            f"kernel={kernel} with dilation={dilation} spans {reach} but the padded input has "
+            f"{padded}, and ceil_mode with stride={stride} lets a window hang over by {overhang} "
+            "at most; add padding or shrink the kernel"
+        )
     places = output_size(size + overhang, kernel, stride, padding, dilation)
     starts_outside = (places - 1) * stride >= size + padding
     return places - starts_outside

@@ -10,7 +10,7 @@ The batch goes through in blocks, so that the columns of a block fit into the pr
 References
 ----------
 Chellapilla, Puri & Simard, *High performance convolutional neural networks for document
-processing* (2006), section 2, "unrolling convolution". The blocks, and copying the two axes one
+processing* (2006), "unrolling convolution". The blocks, and copying the two axes one
 after the other, are additions.
 """
 
@@ -23,11 +23,12 @@ from coursepkg.convolution.arguments import (
     Conv2dArguments,
     IntPair,
     Padding,
+    check_array,
     check_grad,
     conv2d_arguments,
-    pair,
 )
 from coursepkg.convolution.arithmetic import output_size
+from coursepkg.validation import pair
 
 __all__ = ["BLOCK", "col2im", "conv2d", "conv2d_backward", "im2col"]
 
@@ -46,7 +47,9 @@ def im2col(input: Array, kernel: IntPair, stride: IntPair = 1, dilation: IntPair
     ----------
     input : (N, C, H, W) array
         Images, already padded.
-    kernel, stride, dilation : int or pair of int
+    kernel : int or pair of int
+        Height and width of the window.
+    stride, dilation : int or pair of int
         As in `conv2d`.
 
     Returns
@@ -58,7 +61,8 @@ def im2col(input: Array, kernel: IntPair, stride: IntPair = 1, dilation: IntPair
     Raises
     ------
     ValueError
-        If `input` does not have four axes, or the kernel does not fit into it.
+        If `input` is no float32, float64 or int64 array of four axes, or the kernel does not
+        fit into it.
 
     References
     ----------
@@ -73,8 +77,7 @@ def im2col(input: Array, kernel: IntPair, stride: IntPair = 1, dilation: IntPair
            [3, 4, 6, 7],
            [4, 5, 7, 8]])
     """
-    if input.ndim != 4:
-        raise ValueError(f"input has shape {input.shape}; reshape it to 4 axes (N, C, H, W)")
+    check_array("input", input, "(N, C, H, W)")
     (oh, down), (ow, across) = _slides(input.shape[2:], kernel, stride, dilation)
     rows = np.stack([input[:, :, :, pixels] for pixels in across], axis=2)  # (N, C, kw, H, W')
     cols = np.stack([rows[:, :, :, pixels] for pixels in down], axis=2)  # (N, C, kh, kw, H', W')
@@ -110,7 +113,8 @@ def col2im(
     Raises
     ------
     ValueError
-        If the shape of `cols` is not what `im2col` makes of such images.
+        If `cols` is no float32, float64 or int64 array, or its shape is not what `im2col` makes
+        of such images.
 
     References
     ----------
@@ -124,10 +128,11 @@ def col2im(
            [2., 4., 2.],
            [1., 2., 1.]])
     """
+    check_array("cols", cols, "(N, C*kh*kw, H'*W')")
     h, w = pair("size", size, 1)
     (oh, down), (ow, across) = _slides((h, w), kernel, stride, dilation)
     kh, kw = len(down), len(across)
-    if cols.ndim != 3 or cols.shape[1] % (kh * kw) or cols.shape[2] != oh * ow:
+    if cols.shape[1] % (kh * kw) or cols.shape[2] != oh * ow:
         raise ValueError(
             f"cols has shape {cols.shape} but a {kh} by {kw} kernel has {oh * ow} places in "
             f"size={(h, w)}; pass shape (N, C*{kh * kw}, {oh * ow})"

@@ -77,8 +77,9 @@ class Conv2d:
         ValueError
             As `coursepkg.convolution.reference.conv2d`.
         """
-        self.input = input
-        return conv2d(input, self.weight, self.bias, *self.settings)
+        output = conv2d(input, self.weight, self.bias, *self.settings)
+        self.input = input  # after the checks: an input that is refused leaves the one before
+        return output
 
     def backward(self, grad: Array) -> Array:
         r"""Send a gradient back through the latest `forward`; keep those of the weights.

@@ -1,8 +1,8 @@
 r"""Full data sets, fetched on request, checked by SHA-256 and kept.
 
 Nothing here runs on the pages of the book unless ``COURSE_SCALE=full`` is set. A transfer that
-breaks goes on where it stopped, also in a later session. All hashes are SHA-256; they are those
-that TensorFlow Datasets and torchvision publish for the same files.
+breaks goes on where it stopped, also in a later session. All hashes are SHA-256, the same as
+TensorFlow Datasets publishes.
 """
 
 from __future__ import annotations
@@ -125,14 +125,14 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-def download(name: str, folder: Path | None = None, progress: bool = True) -> list[Path]:
+def download(name: str, folder: Path | str | None = None, progress: bool = True) -> list[Path]:
     r"""Fetch the files of a data set, unless they are here already.
 
     Parameters
     ----------
     name : str
         A key of :data:`DATASETS`.
-    folder : Path, optional
+    folder : Path or str, optional
         Where to keep them; by default ``<cache folder>/<name>``.
     progress : bool
         Show a progress bar (on standard error).
@@ -152,7 +152,7 @@ def download(name: str, folder: Path | None = None, progress: bool = True) -> li
         the address, the folder, and what to do by hand. The part that arrived is kept.
     """
     dataset = _dataset(name)
-    folder = folder or _cache_folder() / name
+    folder = Path(folder) if folder else _cache_folder() / name
     return [
         _fetch(dataset.url + file, sha256, folder, progress)
         for file, sha256 in dataset.files.items()
@@ -183,8 +183,9 @@ def _fetch(url: str, sha256: str, folder: Path, progress: bool, tries: int = 3) 
         if tries > 1:
             return _fetch(url, sha256, folder, progress, tries - 1)
         raise ConnectionError(
-            f"{url} could not be fetched ({type(error).__name__}); try again later, what has "
-            f"arrived is kept; or fetch that address by hand and put it as {name} into {folder}"
+            f"{url} could not be fetched ({type(error).__name__}: {error}); "
+            "try again later, what has arrived is kept; or fetch that address by hand and put it "
+            f"as {name} into {folder}"
         ) from error
 
 
@@ -228,7 +229,7 @@ class _Resume:
                 bar.update(len(chunk))
 
 
-def load(name: str, folder: Path | None = None, progress: bool = True) -> ImageSet:
+def load(name: str, folder: Path | str | None = None, progress: bool = True) -> ImageSet:
     r"""Fetch a classification data set and read it: ``mnist``, ``fashion-mnist``, ``cifar-10``.
 
     Parameters and errors are those of :func:`download`; ``oxford-iiit-pet``, whose images differ
@@ -280,7 +281,7 @@ _READERS: dict[str, Callable[[list[Path]], ImageSet]] = {
 }
 
 
-def unpack(name: str, folder: Path | None = None, progress: bool = True) -> Path:
+def unpack(name: str, folder: Path | str | None = None, progress: bool = True) -> Path:
     r"""Fetch a data set of archives and unpack it once.
 
     Parameters and errors are those of :func:`download`.

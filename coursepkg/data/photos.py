@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from coursepkg.validation import pair
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -248,7 +250,7 @@ def photo(
     Raises
     ------
     ValueError
-        The name is unknown, or a side is not positive.
+        The name is unknown, or a side is not an integer of at least 1.
 
     Examples
     --------
@@ -278,10 +280,7 @@ def _on_white(file: Image.Image) -> Image.Image:
 
 
 def _width_height(size: int | tuple[int, int], old: tuple[int, int]) -> tuple[int, int]:
-    if isinstance(size, int):
-        width, height = (round(size * side / min(old)) for side in old)
-    else:
-        height, width = size
-    if min(width, height) < 1:
-        raise ValueError(f"size={size!r} leaves no pixel; give sides of at least 1")
+    height, width = pair("size", size, 1)
+    if not isinstance(size, (tuple, list)):  # the shorter side
+        width, height = (round(height * side / min(old)) for side in old)
     return width, height

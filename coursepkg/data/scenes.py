@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import accumulate, pairwise
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from coursepkg.data.photos import photo
 from coursepkg.data.shapes import KINDS, Points, Random
+from coursepkg.validation import integer, pair
 
 __all__ = [
     "CLASSES",
@@ -165,6 +167,7 @@ class Settings:
     clutter: int = 3
 
     def __post_init__(self) -> None:
+        _ = self.shape, integer("clutter", self.clutter, 0)  # refuses what is no integer
         for argument, holds, remedy in self._rules():
             if not holds:
                 value = getattr(self, argument)
@@ -172,29 +175,28 @@ class Settings:
 
     def _rules(self) -> list[tuple[str, bool, str]]:
         few, many = self.range
+        fraction = isinstance(self.occlusion, Real)
         known = bool(self.classes) and set(self.classes) <= set(CLASSES)
         return [
-            ("size", min(self.shape) >= 16, "give 16 pixels or more a side"),
             (
                 "classes",
                 known and len(set(self.classes)) == len(self.classes),
                 f"choose different ones from {', '.join(CLASSES)}",
             ),
-            ("domain", self.domain in DOMAINS, f"choose from {', '.join(DOMAINS)}"),
-            ("objects", 0 <= few <= many <= 9, "give a number or a rising range within 0 ... 9"),
-            ("occlusion", 0 <= self.occlusion <= 0.8, "give a fraction from 0 to 0.8"),
-            ("clutter", self.clutter >= 0, "give 0 or more"),
+            ("domain", self.domain in list(DOMAINS), f"choose from {', '.join(DOMAINS)}"),
+            ("objects", few <= many <= 9, "give a number or a rising range within 0 ... 9"),
+            ("occlusion", fraction and 0 <= self.occlusion <= 0.8, "give a fraction from 0 to 0.8"),
         ]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
+        return pair("size", self.size, 16)
 
     @property
     def range(self) -> tuple[int, int]:
         """Least and greatest number of things."""
-        return (self.objects, self.objects) if isinstance(self.objects, int) else self.objects
+        return pair("objects", self.objects, 0, "(least, most)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,7 +322,7 @@ def scenes(n: int, seed: int = 0, *, start: int = 0, **settings: Any) -> list[Sc
     Raises
     ------
     ValueError
-        A setting is out of range; the message names it.
+        An argument is no integer or out of range; the message names it.
     TypeError
         There is no setting of that name.
 
@@ -330,8 +332,7 @@ def scenes(n: int, seed: int = 0, *, start: int = 0, **settings: Any) -> list[Sc
     >>> (scenes(1, seed=1, start=3, objects=1)[0].image == whole[3].image).all()
     np.True_
     """
-    if n < 0 or start < 0:
-        raise ValueError(f"n={n}, start={start} counts scenes; give 0 or more")
+    n, seed, start = integer("n", n, 0), integer("seed", seed, 0), integer("start", start, 0)
     chosen = Settings(**settings)
     return [_scene(chosen, seed, index) for index in range(start, start + n)]
 

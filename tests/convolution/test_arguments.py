@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from coursepkg.convolution.arguments import check_grad, conv2d_arguments, pair
+from coursepkg.convolution.arguments import check_grad, conv2d_arguments
 
 INPUT = np.zeros((2, 4, 7, 9))
 WEIGHT = np.zeros((6, 2, 3, 5))
@@ -24,23 +24,6 @@ def normalised(input=INPUT, weight=WEIGHT, bias=BIAS, **changed):
 
 
 # --- what they become -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (3, (3, 3)),
-        ((3, 4), (3, 4)),
-        ([3, 4], (3, 4)),
-        (np.int64(3), (3, 3)),
-        ((np.int8(3), 4), (3, 4)),
-        (torch.Size([3, 4]), (3, 4)),
-    ],
-)
-def test_pair(value, expected):
-    result = pair("stride", value, 1)
-    assert result == expected
-    assert [type(v) for v in result] == [int, int]
 
 
 def test_settings_become_pairs():
@@ -225,8 +208,12 @@ def test_a_window_that_fits_exactly_is_accepted():
             "kernel=0 is too small; use an integer of at least 1",
         ),
         (
-            {"input": INPUT[:, :, :0], "padding": 0},
-            "size=0 is too small; use an integer of at least 1",
+            {"input": INPUT[:, :, :0]},
+            "input has shape (2, 4, 0, 9); give it a height and a width of at least 1",
+        ),
+        (
+            {"input": INPUT[..., :0], "padding": "same", "stride": 1},
+            "input has shape (2, 4, 7, 0); give it a height and a width of at least 1",
         ),
     ],
 )

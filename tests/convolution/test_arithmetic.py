@@ -336,6 +336,18 @@ def test_every_argument_must_be_an_integer_that_is_large_enough(function, name):
         ),
         (
             pool_output_size,
+            {"size": 2, "kernel": 5, "stride": 3, "ceil_mode": True},
+            "kernel=5 with dilation=1 spans 5 but the padded input has 2, and ceil_mode with "
+            "stride=3 lets a window hang over by 2 at most; add padding or shrink the kernel",
+        ),
+        (
+            pool_output_size,
+            {"size": 2, "kernel": 3, "stride": 2, "padding": 1, "dilation": 3, "ceil_mode": True},
+            "kernel=3 with dilation=3 spans 7 but the padded input has 4, and ceil_mode with "
+            "stride=2 lets a window hang over by 1 at most; add padding or shrink the kernel",
+        ),
+        (
+            pool_output_size,
             {"size": 9, "kernel": 5, "padding": 3},
             "padding=3 exceeds half of kernel=5; use a padding of at most 2",
         ),

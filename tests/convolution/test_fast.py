@@ -159,7 +159,7 @@ def test_im2col_and_col2im_are_unfold_and_fold(shape, window):
     assert_close(fast.col2im(cols, shape[2:], **window), folded.numpy())
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8"])
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
 def test_im2col_and_col2im_keep_the_dtype(dtype):
     cols = fast.im2col(np.ones((1, 2, 4, 5), dtype), kernel=2)
     assert cols.dtype == fast.col2im(cols, (4, 5), kernel=2).dtype == dtype
@@ -374,7 +374,7 @@ def test_backward_refuses_bad_arguments(change, message):
         (
             fast.im2col,
             {"input": X[0], "kernel": 2},
-            "input has shape (4, 5, 6); reshape it to 4 axes (N, C, H, W)",
+            "input has shape (4, 5, 6); pass an array with the axes (N, C, H, W)",
         ),
         (
             fast.im2col,
@@ -402,8 +402,23 @@ def test_backward_refuses_bad_arguments(change, message):
         (
             fast.col2im,
             {"cols": np.ones((6, 12)), "size": (3, 5), "kernel": (1, 2)},
-            "cols has shape (6, 12) but a 1 by 2 kernel has 12 places in size=(3, 5); "
-            "pass shape (N, C*2, 12)",
+            "cols has shape (6, 12); pass an array with the axes (N, C*kh*kw, H'*W')",
+        ),
+        (
+            fast.im2col,
+            {"input": [[1]], "kernel": 2},
+            "input is a list; pass a NumPy array (np.asarray)",
+        ),
+        (
+            fast.im2col,
+            {"input": X.astype("uint8"), "kernel": 2},
+            "input has dtype uint8, in which sums overflow or round badly; "
+            "convert it with .astype to one of float32, float64, int64",
+        ),
+        (
+            fast.col2im,
+            {"cols": [[1]], "size": (3, 5), "kernel": (1, 2)},
+            "cols is a list; pass a NumPy array (np.asarray)",
         ),
         (
             fast.col2im,

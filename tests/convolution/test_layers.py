@@ -118,6 +118,15 @@ def test_a_gradient_of_another_shape_is_refused():
         layer.backward(images(1))
 
 
+def test_a_refused_forward_leaves_the_one_before():
+    layer, input = Conv2d(*weights()), images(1)
+    grad = np.cos(layer.forward(input))
+    expected = layer.backward(grad)
+    with pytest.raises(ValueError, match="input has 3 channels"):
+        layer.forward(input[:, :3])
+    assert_close(layer.backward(grad), expected)
+
+
 def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="stride=0"):
         Conv2d(*weights(), stride=0).forward(images(1))

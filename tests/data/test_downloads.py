@@ -85,6 +85,11 @@ def test_a_good_file_is_kept_and_not_fetched_again(server, monkeypatch, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "b.bin"]
 
 
+def test_the_folder_may_be_a_string(server, monkeypatch, tmp_path):
+    server.offer(monkeypatch, a__bin=b"x")
+    assert get(folder=str(tmp_path)) == [tmp_path / "a.bin"]
+
+
 def test_the_default_folder_is_in_the_cache(server, monkeypatch, tmp_path):
     monkeypatch.setenv("COURSEPKG_CACHE", str(tmp_path))
     server.offer(monkeypatch, a__bin=b"x")
@@ -167,7 +172,7 @@ def test_offline_names_address_folder_and_remedy(server, monkeypatch, tmp_path):
 def test_a_file_that_the_server_lacks(server, monkeypatch, tmp_path):
     server.offer(monkeypatch, a__bin=CONTENT)
     server.files.clear()
-    with pytest.raises(ConnectionError, match="HTTPError"):
+    with pytest.raises(ConnectionError, match="HTTPError: 404"):
         get(folder=tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Photographs: every one is on the machine, described, and resampled without aliasing."""
 
+import re
 import subprocess
 import sys
 
@@ -69,7 +70,14 @@ def test_transparent_parts_are_white():
 
 @pytest.mark.parametrize(
     ("size", "shape"),
-    [(64, (64, 96, 3)), ((40, 50), (40, 50, 3)), (300, (300, 451, 3)), ((1, 1), (1, 1, 3))],
+    [
+        (64, (64, 96, 3)),
+        ((40, 50), (40, 50, 3)),
+        (300, (300, 451, 3)),
+        ((1, 1), (1, 1, 3)),
+        (np.int64(64), (64, 96, 3)),
+        ([40, 50], (40, 50, 3)),
+    ],
 )
 def test_size(size, shape):
     assert photo("chelsea", size).shape == shape
@@ -87,6 +95,21 @@ def test_shrinking_averages():
 @pytest.mark.parametrize("size", [0, -3, (0, 4), (5, -1)])
 def test_a_size_without_pixels_is_refused(size):
     with pytest.raises(ValueError, match=r"size=.*at least 1"):
+        photo("brick", size)
+
+
+@pytest.mark.parametrize(
+    ("size", "complaint"),
+    [
+        (20.0, "20.0 is not an integer"),
+        (True, "True is not an integer"),
+        ("20", "'20' is not an integer"),
+        ((20.5, 3), "20.5 is not an integer"),
+        ((20,), "(20,) has 1 entries; use an integer or (height, width)"),
+    ],
+)
+def test_a_size_that_is_none_is_refused(size, complaint):
+    with pytest.raises(ValueError, match=f"^{re.escape('size=' + complaint)}"):
         photo("brick", size)
 
 

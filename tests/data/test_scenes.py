@@ -346,8 +346,8 @@ def test_individuals_vary_in_pose_scale_and_colour():
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        ({"size": 15}, "size=15 .*16 pixels"),
-        ({"size": (64, 8)}, r"size=\(64, 8\)"),
+        ({"size": 15}, "size=15 .*at least 16"),
+        ({"size": (64, 8)}, "size=8 .*at least 16"),
         ({"classes": ()}, r"classes=\(\) .*bird"),
         ({"classes": ("car", "unicorn")}, "unicorn.*choose"),
         ({"classes": ("car", "car")}, "different"),
@@ -362,6 +362,41 @@ def test_individuals_vary_in_pose_scale_and_colour():
 def test_settings_out_of_range_are_refused(wish, message):
     with pytest.raises(ValueError, match=message):
         scenes(1, **wish)
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"size": 32.5}, "size=32.5 is not an integer"),
+        ({"size": (32,)}, "size=(32,) has 1 entries; use an integer or (height, width)"),
+        ({"objects": 2.5}, "objects=2.5 is not an integer"),
+        ({"objects": True}, "objects=True is not an integer"),
+        ({"objects": (1.5, 2)}, "objects=1.5 is not an integer"),
+        (
+            {"objects": (1, 2, 3)},
+            "objects=(1, 2, 3) has 3 entries; use an integer or (least, most)",
+        ),
+        ({"clutter": 2.5}, "clutter=2.5 is not an integer"),
+        ({"occlusion": "a"}, "occlusion='a' cannot be drawn; give a fraction"),
+        ({"domain": ["x"]}, "domain=['x'] cannot be drawn; choose from"),
+        ({"n": 1.5}, "n=1.5 is not an integer"),
+        ({"seed": -1}, "seed=-1 is too small"),
+        ({"seed": 0.5}, "seed=0.5 is not an integer"),
+        ({"start": 0.5}, "start=0.5 is not an integer"),
+    ],
+)
+def test_what_is_of_another_type_is_refused_by_name(wish, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        scenes(**{"n": 1} | wish)
+
+
+def test_numpy_numbers_are_as_good_as_pythons():
+    ours = scenes(2, 5, start=1, size=32, objects=2, clutter=1, occlusion=0.5)
+    one, two, half = np.int64(1), np.int64(2), np.float64(0.5)
+    wish = {"size": np.int64(32), "objects": two, "clutter": one, "occlusion": half}
+    theirs = scenes(two, np.int64(5), start=one, **wish)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a.image, b.image)
 
 
 def test_other_bad_arguments():
