@@ -18,8 +18,8 @@ Take one step after the other. Each has cases and points of its own, `together` 
 5. **Groups**: the channels fall into `groups` equal parts, in order, and so do the filters. A
    filter sees only the channels of its own part; hence `weight` has `C_in / groups` channels.
 6. **Pairs and names**: an option may be a pair (height, width), and `padding` may be `"valid"`
-   (none) or `"same"` (with stride 1): as much as keeps the size, and where that is an odd number of pixels, the
-   extra one goes to the bottom or right.
+   (none) or `"same"` (with stride 1): as much as keeps the size, and where that is an odd number
+   of pixels, the extra one goes to the bottom or right.
 7. **The dtype** of the result is that of the input, and the arguments are left as they are.
 8. **Errors**: raise a `ValueError` if the kernel does not fit, the channels do not match, or
    the stride is 0.

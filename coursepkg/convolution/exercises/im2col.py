@@ -10,9 +10,10 @@ The result has three axes, `(N, C·kh·kw, H'·W')`: for each image of the batch
 - Its entries go through the window in the order of a weight, `(C, kh, kw)`: first all of channel 0,
   row by row, then channel 1.
 
-Start with one image, one channel and no options, and do the first case on paper. `kernel` is only the
-size of the window, no weights; `stride` and `dilation` are as in `conv2d`; the input is already padded. An option may be an integer or a pair
-(height, width). The dtype stays as it is. If the window does not fit, raise a `ValueError`.
+Start with one image, one channel and no options, and do the first case on paper. `kernel` is only
+the size of the window, no weights; `stride` and `dilation` are as in `conv2d`; the input is already
+padded. An option may be an integer or a pair (height, width). The dtype stays as it is. If the
+window does not fit, raise a `ValueError`.
 
 Nothing is calculated here, only copied. Slices, `reshape` and one or two loops are enough.
 """

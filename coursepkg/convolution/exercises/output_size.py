@@ -2,7 +2,8 @@ r"""How many outputs does a window make?
 
 A window slides along a row of `size` pixels, `stride` pixels at a time. It reads `kernel` of
 them, one for each element of the kernel; these elements are its *taps*. The row has `padding`
-extra pixels at *each* end, and the taps lie `dilation` pixels apart. Write the function `output_size` that says at how many places the window stops.
+extra pixels at *each* end, and the taps lie `dilation` pixels apart. Write the function
+`output_size` that says at how many places the window stops.
 
 Do the first cases on squared paper:
 
