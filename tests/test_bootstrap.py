@@ -54,7 +54,7 @@ def test_an_installation_is_current_only_with_its_stamp(monkeypatch, tmp_path):
 def test_nothing_is_installed_where_all_is_current(monkeypatch):
     monkeypatch.setattr(bootstrap, "is_current", lambda wanted: True)
     monkeypatch.setattr(bootstrap, "run", lambda command: pytest.fail("installs"))
-    bootstrap.main()
+    assert bootstrap.main() is None
 
 
 def test_pip_is_passed_on_and_its_failure_raised(capsys):
