@@ -11,8 +11,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from coursepkg.convolution.arithmetic import (
+    ReceptiveField,
+    Window,
+    activation_bytes,
+    conv2d_cost,
+    conv2d_macs,
+    conv2d_parameters,
+    linear_parameters,
     output_size,
     pool_output_size,
+    receptive_field,
     same_padding,
     span,
     transposed_output_size,
@@ -392,3 +400,141 @@ def test_limits_themselves_are_allowed():
     assert pool_output_size(4, 4, padding=2) == 2  # padding is exactly half of the kernel
     assert transposed_output_size(2, 3, stride=2, output_padding=1) == 6
     assert transposed_output_size(1, 3, padding=1) == 1  # one pixel stays
+
+
+# --- cost -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("in_channels", "out_channels", "kernel_size", "groups"),
+    [(1, 8, 5, 1), (8, 32, 5, 1), (3, 6, (5, 3), 1), (4, 6, (1, 2), 2), (6, 6, 3, 6), (1, 1, 1, 1)],
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_parameters_are_those_of_the_layer_that_torch_builds(
+    in_channels, out_channels, kernel_size, groups, bias
+):
+    layer = torch.nn.Conv2d(in_channels, out_channels, kernel_size, groups=groups, bias=bias)
+    built = sum(p.numel() for p in layer.parameters())
+    assert conv2d_parameters(in_channels, out_channels, kernel_size, groups, bias) == built
+    assert conv2d_cost(in_channels, out_channels, kernel_size, 3, groups, bias)[0] == built
+
+
+def test_multiply_adds_are_counted_by_hand():
+    in_channels, out_channels, (kh, kw), (oh, ow), groups = 4, 6, (3, 2), (5, 7), 2
+    count = 0
+    for _ in product(range(out_channels), range(oh), range(ow)):
+        for _ in product(range(in_channels // groups), range(kh), range(kw)):
+            count += 1
+    assert conv2d_macs(in_channels, out_channels, (kh, kw), (oh, ow), groups) == count
+    assert conv2d_cost(in_channels, out_channels, (kh, kw), (oh, ow), groups)[1] == count
+
+
+def test_costs_by_hand():
+    assert conv2d_cost(3, 6, 5, 28) == (456, 352_800)
+    assert conv2d_parameters(3, 3, 3) == 84
+    assert conv2d_parameters(3, 3, 3, bias=False) == 81
+    assert conv2d_macs(2, 3, kernel_size=1, output_size=1) == 6
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_parameters_are_those_of_torch(bias):
+    built = sum(p.numel() for p in torch.nn.Linear(7, 3, bias=bias).parameters())
+    assert linear_parameters(7, 3, bias) == built
+    assert linear_parameters(7, 3) == 24
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8"])
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (4,), (0, 3), ()])
+def test_activation_bytes_are_those_of_the_array(shape, dtype):
+    array = np.zeros(shape, dtype)
+    assert activation_bytes(shape, array.itemsize) == array.nbytes
+    assert activation_bytes(shape) == 4 * array.size
+
+
+# --- receptive field --------------------------------------------------------------------
+
+
+def seen(windows, unit):
+    r"""Walk back from a unit, layer by layer, and collect every pixel of the input it meets."""
+    places = {unit}
+    for w in reversed(windows):
+        places = {
+            place * w.stride - w.padding + tap * w.dilation
+            for place in places
+            for tap in range(w.kernel)
+        }
+    return places
+
+
+windows = st.builds(
+    Window, st.integers(1, 7), st.integers(1, 4), st.integers(0, 3), st.integers(1, 3)
+)
+
+
+@given(st.lists(windows, max_size=4), st.integers(0, 5))
+def test_receptive_field_reaches_as_far_as_the_pixels_that_are_met(stack, unit):
+    size, jump, start = receptive_field(stack)
+    pixels = seen(stack, unit)
+    assert min(pixels) == start + unit * jump
+    assert max(pixels) == start + unit * jump + size - 1
+
+
+@given(st.lists(windows, max_size=3), st.lists(windows, max_size=3))
+def test_receptive_fields_compose(first, then):
+    inner, outer, both = map(receptive_field, (first, then, first + then))
+    assert both.jump == inner.jump * outer.jump
+    assert both.size == inner.size + (outer.size - 1) * inner.jump
+    assert both.start == inner.start + outer.start * inner.jump
+
+
+def test_receptive_fields_by_hand():
+    assert receptive_field([]) == ReceptiveField(size=1, jump=1, start=0)
+    assert receptive_field([Window(3, padding=1)]) == (3, 1, -1)
+    assert receptive_field([Window(5), Window(2, stride=2)]) == (6, 2, 0)  # P + K - 1
+    assert receptive_field(iter([Window(3)] * 3)) == (7, 1, 0)
+    assert receptive_field([Window(3, dilation=2), Window(3, 2, 1)]) == (7, 2, -1)
+
+
+def test_windows_hold_plain_integers():
+    window = Window(np.int64(3), np.int64(2))
+    assert {type(v) for v in vars(window).values()} == {int}
+    assert all(type(v) is int for v in receptive_field([window]))
+    assert all(type(v) is int for v in conv2d_cost(*np.array([4, 6, 3, 5, 2])))
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "setting", "minimum"),
+    [
+        (conv2d_parameters, (0, 1, 3), "in_channels=0", 1),
+        (conv2d_parameters, (1, 0, 3), "out_channels=0", 1),
+        (conv2d_parameters, (1, 1, (3, 0)), "kernel_size=0", 1),
+        (conv2d_parameters, (1, 1, 3, 0), "groups=0", 1),
+        (conv2d_macs, (1, 1, 3, 0), "output_size=0", 1),
+        (conv2d_cost, (1, 1, 3, (2, 0)), "output_size=0", 1),
+        (linear_parameters, (0, 1), "in_features=0", 1),
+        (linear_parameters, (1, 0), "out_features=0", 1),
+        (activation_bytes, ((2, -1),), "shape=-1", 0),
+        (activation_bytes, ((2,), 0), "itemsize=0", 1),
+        (Window, (0,), "kernel=0", 1),
+        (Window, (3, 0), "stride=0", 1),
+        (Window, (3, 1, -1), "padding=-1", 0),
+        (Window, (3, 1, 0, 0), "dilation=0", 1),
+    ],
+)
+def test_what_is_too_small_is_refused(function, arguments, setting, minimum):
+    message = f"{setting} is too small; use an integer of at least {minimum}"
+    with pytest.raises(ValueError, match=exactly(message)):
+        function(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "channels"),
+    [
+        (conv2d_parameters, (3, 4, 3, 2), "in_channels=3"),
+        (conv2d_macs, (4, 3, 3, 5, 2), "out_channels=3"),
+    ],
+)
+def test_groups_divide_the_channels(function, arguments, channels):
+    message = f"groups=2 does not divide {channels}; use a divisor of 3"
+    with pytest.raises(ValueError, match=exactly(message)):
+        function(*arguments)
