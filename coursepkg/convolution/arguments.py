@@ -23,6 +23,7 @@ __all__ = [
     "check_array",
     "check_grad",
     "conv2d_arguments",
+    "one_row",
 ]
 
 Array = NDArray[Any]
@@ -111,6 +112,25 @@ def conv2d_arguments(
     out_height, out_width = output_size(height, kh, sh, 0, dh), output_size(width, kw, sw, 0, dw)
     output_shape = (len(input), len(weight), out_height, out_width)
     return Conv2dArguments((kh, kw), (sh, sw), (dh, dw), pads, groups, output_shape)
+
+
+def one_row(
+    stride: int, padding: int | Literal["same", "valid"], dilation: int, groups: int
+) -> tuple[IntPair, Padding, IntPair, int]:
+    r"""Turn the settings of a 1-D convolution into those of a 2-D one over images of one row.
+
+    Parameters
+    ----------
+    stride, padding, dilation, groups
+        As in `torch.nn.functional.conv1d`.
+
+    Examples
+    --------
+    >>> one_row(2, 1, 3, 4)
+    ((1, 2), (0, 1), (1, 3), 4)
+    """
+    rows: Padding = padding if isinstance(padding, str) else (0, padding)
+    return (1, stride), rows, (1, dilation), groups
 
 
 def check_array(name: str, array: Array, axes: str) -> None:

@@ -16,6 +16,8 @@ after the other, are additions.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from coursepkg.convolution.arguments import (
@@ -26,11 +28,20 @@ from coursepkg.convolution.arguments import (
     check_array,
     check_grad,
     conv2d_arguments,
+    one_row,
 )
 from coursepkg.convolution.arithmetic import output_size
 from coursepkg.validation import pair
 
-__all__ = ["BLOCK", "col2im", "conv2d", "conv2d_backward", "im2col"]
+__all__ = [
+    "BLOCK",
+    "col2im",
+    "conv1d",
+    "conv1d_backward",
+    "conv2d",
+    "conv2d_backward",
+    "im2col",
+]
 
 #: Bytes of columns in one block of the batch, about the size of a core's second-level cache.
 #: An image with more columns than that is a block of its own.
@@ -275,6 +286,92 @@ def conv2d_backward(
         grad_input[block] = settings.crop(grad_x)
     grad_weight = grad_filters.mT.reshape(weight.shape)
     return grad_input, grad_weight, grad.sum(axis=(0, 2, 3))
+
+
+def conv1d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: int = 1,
+    padding: int | Literal["same", "valid"] = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Array:
+    r"""Apply a bank of 1-D filters: a 2-D convolution over images of one row.
+
+    Parameters
+    ----------
+    input : (N, C_in, L) array
+    weight : (C_out, C_in/groups, k) array
+    bias : (C_out,) array, optional
+    stride, padding, dilation, groups
+        As in `conv2d`, with one number for the one axis.
+
+    Returns
+    -------
+    (N, C_out, L') array
+
+    Raises
+    ------
+    ValueError
+        As `conv2d`, and if `input` or `weight` does not have three axes.
+
+    Examples
+    --------
+    >>> x = np.array([[[1.0, 1.0, 5.0, 5.0]]])  # (1, 1, 4)
+    >>> conv1d(x, np.array([[[-1.0, 1.0]]]))
+    array([[[0., 4., 0.]]])
+    """
+    check_array("input", input, "(N, C, L)")
+    check_array("weight", weight, "(C_out, C_in/groups, k)")
+    settings = one_row(stride, padding, dilation, groups)
+    image, filters = input[:, :, None, :], weight[:, :, None, :]  # H = kh = 1
+    return conv2d(image, filters, bias, *settings)[:, :, 0, :]
+
+
+def conv1d_backward(
+    grad: Array,
+    input: Array,
+    weight: Array,
+    stride: int = 1,
+    padding: int | Literal["same", "valid"] = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> tuple[Array, Array, Array]:
+    r"""Send the gradient of a loss back through `conv1d`.
+
+    Parameters
+    ----------
+    grad : (N, C_out, L') array
+        Gradient of the loss with respect to the output.
+    input, weight, stride, padding, dilation, groups
+        What `conv1d` was called with.
+
+    Returns
+    -------
+    grad_input : (N, C_in, L) array
+    grad_weight : (C_out, C_in/groups, k) array
+    grad_bias : (C_out,) array
+        The gradient with respect to the bias, whether there was one or not.
+
+    Raises
+    ------
+    ValueError
+        As `conv1d`, and if `grad` does not have the shape of the output.
+
+    Examples
+    --------
+    >>> x, w = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[10.0, 1.0]]])
+    >>> conv1d_backward(np.array([[[1.0, 1.0]]]), x, w)
+    (array([[[10., 11.,  1.]]]), array([[[3., 5.]]]), array([2.]))
+    """
+    check_array("grad", grad, "(N, C_out, L')")
+    check_array("input", input, "(N, C, L)")
+    check_array("weight", weight, "(C_out, C_in/groups, k)")
+    rows = (a[:, :, None, :] for a in (grad, input, weight))  # H = kh = 1
+    settings = one_row(stride, padding, dilation, groups)
+    grad_input, grad_weight, grad_bias = conv2d_backward(*rows, *settings)
+    return grad_input[:, :, 0, :], grad_weight[:, :, 0, :], grad_bias
 
 
 def _filters(weight: Array, settings: Conv2dArguments) -> Array:

@@ -8,6 +8,7 @@ it in compiled code; one table of tests holds the three against each other.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from coursepkg.convolution.arguments import (
     check_array,
     check_grad,
     conv2d_arguments,
+    one_row,
 )
 from coursepkg.convolution.arithmetic import output_size
 
@@ -148,7 +150,7 @@ def conv1d(
     weight: Array,
     bias: Array | None = None,
     stride: int = 1,
-    padding: int = 0,
+    padding: int | Literal["same", "valid"] = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> Array:
@@ -159,8 +161,8 @@ def conv1d(
     input : (N, C_in, L) array
     weight : (C_out, C_in/groups, k) array
     bias : (C_out,) array, optional
-    stride, padding, dilation, groups : int
-        As in `conv2d`, along the one axis.
+    stride, padding, dilation, groups
+        As in `conv2d`, with one number for the one axis.
 
     Returns
     -------
@@ -179,9 +181,9 @@ def conv1d(
     """
     check_array("input", input, "(N, C, L)")
     check_array("weight", weight, "(C_out, C_in/groups, k)")
+    settings = one_row(stride, padding, dilation, groups)
     image, filters = input[:, :, None, :], weight[:, :, None, :]  # H = kh = 1
-    output = conv2d(image, filters, bias, (1, stride), (0, padding), (1, dilation), groups)
-    return output[:, :, 0, :]
+    return conv2d(image, filters, bias, *settings)[:, :, 0, :]
 
 
 def conv2d(

@@ -435,3 +435,47 @@ def test_backward_refuses_bad_arguments(change, message):
 def test_im2col_and_col2im_refuse_bad_arguments(function, arguments, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         function(**arguments)
+
+
+# --- one axis ---------------------------------------------------------------------------
+
+SETTINGS_1D = [*product((1, 2, 3), (0, 2), (1, 2), (1, 2)), (1, "same", 1, 1), (1, "valid", 2, 2)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("settings", SETTINGS_1D, ids=str)
+def test_conv1d_and_its_gradients_equal_torch(settings, dtype):
+    x, w, b = (
+        gradient_like(np.empty(shape, dtype)) + i
+        for i, shape in enumerate([(2, 4, 9), (6, 4 // settings[3], 3), (6,)])
+    )
+    tensors = [torch.tensor(a, requires_grad=True) for a in (x, w, b)]
+    output = F.conv1d(*tensors, *settings)
+    grad = gradient_like(output.detach().numpy())
+    output.backward(torch.from_numpy(grad))
+    assert_close(fast.conv1d(x, w, b, *settings), output.detach().numpy())
+    assert_close(fast.conv1d(x, w, b, *settings), reference.conv1d(x, w, b, *settings))
+    gradients = fast.conv1d_backward(grad, x, w, *settings)
+    assert_close(gradients, tuple(t.grad.numpy() for t in tensors))
+
+
+@pytest.mark.parametrize("name", ["grad", "input", "weight"])
+def test_conv1d_wants_three_axes(name):
+    arguments = {key: np.ones((1, 1, 3)) for key in ("grad", "input", "weight")}
+    arguments |= {"grad": np.ones((1, 1, 1)), name: np.ones((3, 3))}
+    with pytest.raises(
+        ValueError, match=rf"^{name} has shape \(3, 3\); pass an array with the axes"
+    ):
+        fast.conv1d_backward(**arguments)
+    if name != "grad":
+        del arguments["grad"]
+        with pytest.raises(ValueError, match=rf"^{name} has shape \(3, 3\); pass an array"):
+            fast.conv1d(**arguments)
+
+
+def test_conv1d_names_the_setting_that_is_wrong():
+    x = np.ones((1, 1, 4))
+    with pytest.raises(ValueError, match=r"^stride=0 is too small"):
+        fast.conv1d(x, x, stride=0)
+    with pytest.raises(ValueError, match=r"^grad has shape"):
+        fast.conv1d_backward(x, x, x)

@@ -194,6 +194,8 @@ def test_conv1d_equals_torch():
         tensors = map(torch.from_numpy, (x, w, b))
         expected = F.conv1d(*tensors, stride, padding, dilation, 2).numpy()
         assert_close(conv1d(x, w, b, stride, padding, dilation, 2), expected)
+    expected = F.conv1d(*map(torch.from_numpy, (x, w, b)), padding="same", groups=2).numpy()
+    assert_close(conv1d(x, w, b, padding="same", groups=2), expected)
 
 
 @pytest.mark.parametrize(
