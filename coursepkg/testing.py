@@ -7,6 +7,7 @@ that sentence into an `AssertionError`, and the grader hands it to the learner.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "TOLERANCES",
+    "AtLeast",
     "assert_close",
     "assert_gradient",
     "difference",
@@ -48,7 +50,7 @@ def difference(
     ----------
     got : object
         The result to be judged.
-    expected : array, tensor, number, bool, str, None, or a tuple, list or dict of these
+    expected : array, tensor, number, bool, str, None, AtLeast, or a tuple, list or dict of these
         What it should be. Tensors are compared as arrays.
     name : str
         What the sentence calls the result.
@@ -68,6 +70,8 @@ def difference(
     """
     if _is_tensor(expected) and _is_tensor(got):
         got, expected = got.detach().cpu().numpy(), expected.detach().cpu().numpy()
+    if isinstance(expected, AtLeast):
+        return expected.shortfall(got, name)
     if type(got) is not type(expected):
         return _type_difference(got, expected, name)
     if isinstance(expected, (tuple, list, dict)):
@@ -75,6 +79,43 @@ def difference(
     if isinstance(expected, np.ndarray | np.generic | float):
         return _array_difference(np.asarray(got), np.asarray(expected), name, rtol, atol)
     return None if got == expected else f"{name} is {got!r}, expected {expected!r}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AtLeast:
+    r"""Expected of predictions: that many of the labels are right, and no matter which.
+
+    Attributes
+    ----------
+    share : float
+        From 0 to 1.
+    labels : integer array
+        The right answers.
+
+    Examples
+    --------
+    >>> difference(np.array([7, 2, 2, 0]), AtLeast(0.9, np.array([7, 2, 1, 0])), "predicted")
+    'predicted has 3 of 4 labels right, 75.0%; at least 90.0% are wanted'
+    """
+
+    share: float
+    labels: NDArray[np.integer[Any]]
+
+    def __repr__(self) -> str:
+        return f"{self.labels.size} labels, at least {self.share:.1%} of them right"
+
+    def shortfall(self, got: Any, name: str) -> str | None:
+        r"""Say what is wrong with predictions, or return None if enough of them are right."""
+        problem = difference(got, self.labels, name, rtol=0, atol=np.inf)
+        if problem is not None:
+            return problem
+        right = np.mean(got == self.labels)
+        if right >= self.share:
+            return None
+        return (
+            f"{name} has {np.sum(got == self.labels)} of {self.labels.size} labels right, "
+            f"{right:.1%}; at least {self.share:.1%} are wanted"
+        )
 
 
 def assert_close(

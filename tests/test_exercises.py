@@ -101,7 +101,7 @@ def test_public_cases_agree_with_the_oracle(exercise):
         else:
             expected = exercise.oracle(**case.inputs)
             expected = expected if isinstance(expected, dict) else {"result": expected}
-            assert_close(case.expected, expected)
+            assert_close(expected, case.expected)
 
 
 def test_equal_seeds_give_equal_cases_and_others_give_others(exercise):

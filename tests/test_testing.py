@@ -9,6 +9,7 @@ import torch
 
 from coursepkg.testing import (
     TOLERANCES,
+    AtLeast,
     assert_close,
     assert_gradient,
     difference,
@@ -226,3 +227,33 @@ def test_assert_gradient_passes_its_tolerances_on():
     assert_gradient(lambda x: 0.0, x, np.full(2, 0.9e-8))  # the default atol
     with pytest.raises(AssertionError):
         assert_gradient(lambda x: 0.0, x, np.full(2, 1.1e-8))
+
+
+LABELS = np.array([3, 1, 4, 1])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.75])
+def test_enough_labels_are_right_no_matter_which(share):
+    for wrong in range(4):
+        got = LABELS.copy()
+        got[wrong] = 9
+        assert difference(got, AtLeast(share, LABELS)) is None
+    assert difference({"p": LABELS}, {"p": AtLeast(1.0, LABELS)}) is None
+
+
+@pytest.mark.parametrize(
+    ("got", "sentence"),
+    [
+        (np.array([3, 1, 4, 9]), "p has 3 of 4 labels right, 75.0%; at least 80.0% are wanted"),
+        (np.array([9, 9, 9, 9]), "p has 0 of 4 labels right, 0.0%; at least 80.0% are wanted"),
+        (LABELS[:3], "p has shape (3,), expected (4,)"),
+        (LABELS.astype(np.float32), "p has dtype float32, expected int64"),
+        (None, "p is None, expected a NumPy array; is a return missing?"),
+    ],
+)
+def test_too_few_labels_are_right(got, sentence):
+    assert difference(got, AtLeast(0.8, LABELS), "p") == sentence
+
+
+def test_what_is_wanted_of_labels_can_be_read():
+    assert repr(AtLeast(0.95, LABELS)) == "4 labels, at least 95.0% of them right"
