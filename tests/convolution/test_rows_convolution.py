@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import signal
+from skimage.feature import match_template
 from torch.nn import functional
 
 from coursepkg.convolution.fast import conv2d, conv2d_backward
@@ -132,3 +133,33 @@ def test_the_matrix_product_is_something_else():
     kernel = FILTERS["sobel_x"].astype(int)
     assert cross_correlate2d(window, kernel).item() == 15
     assert (window @ kernel).sum() == 0
+
+
+@pytest.mark.covers("E24")
+@given(IMAGES, KERNELS)
+def test_turning_the_input_turns_the_output_too(x, w):
+    by_scipy = signal.convolve2d(x, w, mode="valid")
+    assert_close(cross_correlate2d(np.ascontiguousarray(x[::-1, ::-1]), w), by_scipy[::-1, ::-1])
+
+
+@pytest.mark.covers("E24")
+def test_turning_the_input_is_not_turning_the_kernel():
+    x, w = np.arange(12).reshape(3, 4), np.array([[0, 1], [2, 5]])
+    assert not np.array_equal(cross_correlate2d(x[::-1, ::-1], w), convolve2d(x, w))
+
+
+@pytest.mark.covers("E27")
+def test_light_beats_the_pattern_unless_correlation_is_normalised():
+    curve = FILTERS["curve"]
+    image = np.zeros((7, 21))
+    image[:, :7] = curve / 30
+    image[:, 14:] = 2
+    response = cross_correlate2d(image, curve)[0]
+    assert response[14] > response[0]
+    matched = match_template(image, curve)[0]  # normalised correlation
+    assert matched.argmax() == 0
+    assert matched[0] == pytest.approx(1)
+    brighter = match_template(3 * image + 40, curve)[0]
+    assert brighter[0] == pytest.approx(1)
+    balanced = cross_correlate2d(image, curve - curve.mean())[0]
+    assert abs(balanced[14]) < 1e-9 < balanced[0]
