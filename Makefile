@@ -12,6 +12,8 @@ RUN := $(BIN)/python
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
+# Where somebody has set these, they choose a slower kernel for NumPy than its own choice.
+unexport OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
 .NOTPARALLEL:
 .PHONY: help setup book test unit nbval lint format mutants bench serve lab page clean
