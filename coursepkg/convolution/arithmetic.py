@@ -362,14 +362,21 @@ def conv2d_cost(
 
     Parameters
     ----------
-    in_channels, out_channels, kernel_size, groups, bias
-        As in `conv2d_parameters`.
+    in_channels, out_channels : int
+        Channels of the input and of the output.
+    kernel_size : int or pair of int
+        Height and width of the kernels.
     output_size : int or pair of int
         Height and width of the *output*.
+    groups : int
+        Number of groups; it divides both numbers of channels.
+    bias : bool
+        Whether each filter has a bias. Adding it is no multiply-add.
 
     Returns
     -------
     parameters, macs : int
+        How many numbers the layer learns, and how often it multiplies and adds for one image.
 
     Raises
     ------

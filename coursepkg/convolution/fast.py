@@ -368,9 +368,9 @@ def conv1d_backward(
     check_array("grad", grad, "(N, C_out, L')")
     check_array("input", input, "(N, C, L)")
     check_array("weight", weight, "(C_out, C_in/groups, k)")
-    rows = (a[:, :, None, :] for a in (grad, input, weight))  # H = kh = 1
+    grad, image, filters = (a[:, :, None, :] for a in (grad, input, weight))  # H = kh = 1
     settings = one_row(stride, padding, dilation, groups)
-    grad_input, grad_weight, grad_bias = conv2d_backward(*rows, *settings)
+    grad_input, grad_weight, grad_bias = conv2d_backward(grad, image, filters, *settings)
     return grad_input[:, :, 0, :], grad_weight[:, :, 0, :], grad_bias
 
 
