@@ -18,7 +18,9 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["Explorer", "number", "table"]
+import numpy as np
+
+__all__ = ["Explorer", "number", "static", "table"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,25 +75,40 @@ def number(value: float) -> str:
 
     Examples
     --------
-    >>> number(3.0), number(-0.125), number(-0.001)
-    ('3', '−0.13', '0')
+    >>> number(3.0), number(-0.125), number(-0.001), number(-np.inf)
+    ('3', '−0.13', '0', '−∞')
     """
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
     # Ties go away from zero, which is what readers expect of 0.125, and 0 has no sign.
     hundredths = int(abs(value) * 100 + 0.5)
     text = f"{hundredths / 100:.2f}".rstrip("0").rstrip(".")
     return f"−{text}" if value < 0 and hundredths else text
 
 
-def table(rows: Iterable[Iterable[float]], caption: str) -> str:
+def table(rows: Iterable[Iterable[float | str]], caption: str, head: Iterable[str] = ()) -> str:
     r"""Return an HTML table of numbers, for the static picture of an explorer.
 
     Parameters
     ----------
-    rows : (H, W) array or rows of numbers
+    rows : (H, W) array or rows of numbers and words
     caption : str
-        Plain text; it is escaped.
+        Plain text; it is escaped, as are the words.
+    head : iterable of str
+        The names of the columns, if they have any.
     """
-    body = "".join(
-        f"<tr>{''.join(f'<td>{number(value)}</td>' for value in row)}</tr>" for row in rows
+    names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    body = "".join(f"<tr>{''.join(f'<td>{_text(x)}</td>' for x in row)}</tr>" for row in rows)
+    return (
+        f"<table><caption>{escape(caption)}</caption>"
+        f"{names and f'<thead><tr>{names}</tr></thead>'}<tbody>{body}</tbody></table>"
     )
-    return f"<table><caption>{escape(caption)}</caption><tbody>{body}</tbody></table>"
+
+
+def static(tables: Iterable[str]) -> str:
+    r"""Return the static picture of an explorer: tables side by side."""
+    return f'<div class="ce-static">{"".join(tables)}</div>'
+
+
+def _text(cell: float | str) -> str:
+    return escape(cell) if isinstance(cell, str) else number(cell)

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from coursepkg.explorer import Explorer, number, table
+from coursepkg.explorer import Explorer, number, static, table
 
 NASTY = "</div><script>alert('1')</script>\" onload=\"x & y"
 
@@ -80,10 +80,25 @@ def test_shared_and_own_assets_are_inlined_in_this_order():
         (10, "10"),
         (1 / 9, "0.11"),
         (9999, "9999"),
+        (float("inf"), "∞"),
+        (-float("inf"), "−∞"),
     ],
 )
 def test_numbers_are_short_and_have_a_true_minus(value, text):
     assert number(value) == text
+
+
+def test_the_first_state_is_a_row_of_tables():
+    html = static([table([[1]], "one"), table([[2]], "two")])
+    assert Elements(html).found[0] == ("div", {"class": "ce-static"})
+    assert re.findall(r"<caption>(.*?)</caption>", html) == ["one", "two"]
+
+
+def test_a_table_of_numbers_and_words_can_have_a_head():
+    html = table([["a < b", -1]], caption="c", head=["d & e", "f"])
+    assert re.findall(r'<th scope="col">(.*?)</th>', html) == ["d &amp; e", "f"]
+    assert re.findall(r"<td>(.*?)</td>", html) == ["a &lt; b", "−1"]
+    assert "<thead>" not in table([[1]], "c")
 
 
 def test_a_table_has_a_caption_and_a_cell_for_each_number():

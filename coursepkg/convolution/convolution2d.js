@@ -1,33 +1,5 @@
 // Step through a 2-D convolution: first the numbers, then the figure that shows them.
-// ---- numbers; `settings` has stride, padding and dilation
-const span = (kernel, dilation) => dilation * (kernel - 1) + 1;
-
-// Zero or less where the kernel does not fit.
-const outputSize = (size, kernel, { stride, padding, dilation }) =>
-  Math.floor((size + 2 * padding - span(kernel, dilation)) / stride) + 1;
-
-// A value of the padded plane; undefined in the padding, which counts as zero.
-const read = (plane, row, column, padding) => plane[row - padding]?.[column - padding];
-
-// What stands in one sum: [kernel value, input value] for each tap, kh × kw.
-const pairs = (plane, kernel, { stride, padding, dilation }, [row, column]) =>
-  kernel.map((taps, i) => taps.map((tap, j) =>
-    [tap, read(plane, row * stride + i * dilation, column * stride + j * dilation, padding) ?? 0]));
-
-const products = (...place) => pairs(...place).map((line) => line.map(([tap, x]) => tap * x));
-
-// input: (C, H, W), kernel: (C, kh, kw) -> (H', W')
-function conv2d(input, kernel, bias, settings) {
-  const rows = outputSize(input[0].length, kernel[0].length, settings);
-  const columns = outputSize(input[0][0].length, kernel[0][0].length, settings);
-  const value = (place) => bias +
-    sum(input.flatMap((plane, c) => products(plane, kernel[c], settings, place).flat()));
-  return grid(rows, columns, (row, column) => value([row, column]));
-}
-
-const grid = (rows, columns, value) =>
-  range(0, rows - 1).map((i) => range(0, columns - 1).map((j) => value(i, j)));
-
+// ---- numbers and words
 // Keep the middle of a matrix: cut it, or surround it with zeros.
 function resize(matrix, [rows, columns]) {
   const middle = (length) => Math.floor((length - 1) / 2);
@@ -36,12 +8,6 @@ function resize(matrix, [rows, columns]) {
   return grid(rows, columns, (i, j) => matrix[i - top]?.[j - left] ?? 0);
 }
 
-// ---- words
-const shape = (matrix) => [matrix.length, matrix[0].length];
-const times = (sizes) => sizes.join(" × ");
-const bracket = (x) => number(x).replace(/^−.*/, "($&)");
-const inWords = (rows) => rows.map((row) => row.join(" ")).join("; ");
-
 // "(−1)·3 + 0·5 + 1·2"; long sums keep their first terms and the last.
 function terms(values) {
   const all = values.map(([tap, x]) => `${bracket(tap)}·${bracket(x)}`);
@@ -49,12 +15,6 @@ function terms(values) {
 }
 
 const FORMULA = "output size = ⌊(size + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1";
-function formula(size, kernel, { stride, padding, dilation }) {
-  const room = size + 2 * padding - span(kernel, dilation);
-  const places = outputSize(size, kernel, { stride, padding, dilation });
-  return `⌊(${size} + 2·${padding} − ${dilation}·(${kernel} − 1) − 1) / ${stride}⌋ + 1 = ` +
-    `⌊${number(room)} / ${stride}⌋ + 1 = ${number(places)}`;
-}
 
 // ---- the figure
 const PAUSE = 700; // milliseconds from one place to the next while playing
@@ -158,13 +118,10 @@ function mount(root, { input, kernel, bias, stride, padding, dilation, kernels, 
     }),
   };
   const biasInput = numberInput("bias", (value) => update({ bias: value }), render);
-  const allBox = html("input", {
-    type: "checkbox", checked: "", change: () => update({ all: allBox.checked }),
-  });
   const controls = [
     ...Object.entries(choice).map(([name, node]) => labelled(name, node)),
     labelled("bias", biasInput),
-    ...(channels > 1 ? [html("label", { class: "ce-check" }, allBox, "sum over channels")] : []),
+    ...(channels > 1 ? [checkbox("sum over channels", true, (all) => update({ all }))] : []),
   ];
   const playButton = button("Play", play);
   const buttons = [
@@ -173,24 +130,28 @@ function mount(root, { input, kernel, bias, stride, padding, dilation, kernels, 
     button("Show all", showAll), button("Clear", clear),
   ];
 
+  const step = (rows, columns) => () => moveTo(state.place[0] + rows, state.place[1] + columns);
+  const actions = {
+    ArrowLeft: step(0, -1), ArrowRight: step(0, 1), ArrowUp: step(-1, 0), ArrowDown: step(1, 0),
+    Home: () => jump(0), End: () => jump(last()), " ": play,
+  };
+
   // ---- parts, and the page order in which they stand
   const cells = svg("g", { "aria-hidden": "true" });
   const noScroll = (event) => event.preventDefault(); // touch-action does not work inside SVG
   const mark = svg("g", { class: "ce-window", touchstart: noScroll });
   const canvas = svg("svg", {
     class: "ce-input", role: "application", tabindex: "0",
-    keydown: onKey, pointerdown: grab, pointermove: drag,
+    keydown: keys(actions, fits), pointerdown: grab, pointermove: drag,
   }, cells, mark);
   const productCanvas = svg("svg", { class: "ce-products", role: "img" });
   const outputCanvas = svg("svg", { class: "ce-output", role: "img" });
   const kernelInputs = html("div", { class: "ce-kernel", role: "group" });
-  const part = (kind, ...children) => html("div", { class: kind }, ...children);
   const [inputTitle, kernelTitle, outputTitle] = range(1, 3).map(() => part("ce-caption"));
   const [inputRows, outputRows] = range(1, 2).map(() => part("ce-hidden"));
   const ledger = part("ce-ledger");
   const sentence = html("p", { class: "ce-sentence" });
   const sizeText = html("p", { class: "ce-formula" });
-  const panel = (...children) => part("ce-panel", ...children);
   root.append(part("ce-bar", ...controls),
     part("ce-stage", panel(inputTitle, canvas, inputRows),
       part("ce-middle", panel(kernelTitle, kernelInputs),
@@ -198,31 +159,13 @@ function mount(root, { input, kernel, bias, stride, padding, dilation, kernels, 
       panel(outputTitle, outputCanvas, outputRows)),
     part("ce-bar ce-steps", ...buttons), sentence, sizeText);
 
-  // ---- keyboard and pointer
-  function onKey(event) {
-    const [row, column] = state.place;
-    const action = {
-      ArrowLeft: () => moveTo(row, column - 1), ArrowRight: () => moveTo(row, column + 1),
-      ArrowUp: () => moveTo(row - 1, column), ArrowDown: () => moveTo(row + 1, column),
-      Home: () => jump(0), End: () => jump(last()), " ": play,
-    }[event.key];
-    if (!action || !fits() || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    action();
-  }
-
-  // Where the pointer is, in cells of the padded input: [row, column].
-  function under(event) {
-    const box = canvas.getBoundingClientRect();
-    const side = box.width / padded()[1];
-    return [(event.clientY - box.top) / side, (event.clientX - box.left) / side];
-  }
-
+  // ---- pointer
+  const at = (event) => under(event, canvas, padded());
   let grip = null; // from the window's corner to the pointer, in cells
   function grab(event) {
     if (!fits() || event.button !== 0) return;
     pause();
-    const offset = under(event).map((at, axis) => at - state.place[axis] * state.stride);
+    const offset = at(event).map((at, axis) => at - state.place[axis] * state.stride);
     const inside = offset.every((at, axis) => at >= 0 && at <= reach()[axis]);
     grip = inside ? offset : reach().map((length) => length / 2);
     canvas.setPointerCapture(event.pointerId);
@@ -231,7 +174,7 @@ function mount(root, { input, kernel, bias, stride, padding, dilation, kernels, 
 
   function drag(event) {
     if (!canvas.hasPointerCapture(event.pointerId)) return;
-    moveTo(...under(event).map((at, axis) => Math.round((at - grip[axis]) / state.stride)));
+    moveTo(...at(event).map((at, axis) => Math.round((at - grip[axis]) / state.stride)));
   }
 
   // ---- drawing
@@ -269,11 +212,8 @@ function mount(root, { input, kernel, bias, stride, padding, dilation, kernels, 
   }
 
   function drawWindow() {
-    const tap = (i, j) => frame(i * state.dilation, j * state.dilation, 1, 1, "ce-tap");
-    rebuild(mark, `${taps()} ${reach()}`, () =>
-      [frame(0, 0, ...reach(), "ce-reach"), ...grid(...taps(), tap).flat()]);
-    const [y, x] = state.place.map((at) => at * state.stride * U);
-    mark.style.transform = `translate(${x}px, ${y}px)`;
+    rebuild(mark, `${taps()} ${reach()}`, () => outline(taps(), state.dilation));
+    shift(mark, ...state.place.map((at) => at * state.stride));
   }
 
   function drawKernel() {
@@ -336,8 +276,7 @@ function mount(root, { input, kernel, bias, stride, padding, dilation, kernels, 
 
   function drawSize() {
     const lines = sizes.map((size, axis) => formula(size, taps()[axis], state));
-    const named = lines[0] === lines[1] ? [`height = width = ${lines[0]}`] :
-      [`height = ${lines[0]}`, `width = ${lines[1]}`];
+    const named = onBothAxes(lines);
     const left = padded().map((length, axis) => (length - reach()[axis]) % state.stride);
     if (fits() && sum(left) > 0) {
       named.push(`Not read, and hatched: rows at the bottom ${left[0]}, columns at the right ${left[1]}.`);

@@ -1,16 +1,22 @@
 """The explorers in a real browser: their numbers, their controls, their looks, their manners."""
 
 import itertools
+import json
 import re
+from collections import Counter
+from dataclasses import astuple
+from html import unescape
 
 import numpy as np
 import pytest
 import torch
 from playwright.sync_api import expect
 
-from coursepkg.convolution.arithmetic import output_size
-from coursepkg.convolution.explorers import CAT_EYE, convolution2d
+from coursepkg.convolution import arithmetic
+from coursepkg.convolution.arithmetic import Window, conv2d_macs, output_size
+from coursepkg.convolution.explorers import CAT_EYE, conv_layer, convolution2d, receptive_field
 from coursepkg.convolution.filters import FILTERS
+from coursepkg.convolution.padding import pad
 from coursepkg.convolution.reference import conv2d
 from coursepkg.explorer import number
 from coursepkg.testing import assert_close
@@ -19,6 +25,7 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Expl
 <meta name="viewport" content="width=device-width, initial-scale=1"></head>
 <body style="margin: 1rem"><main><h1>Explorers</h1>{}</main></body></html>"""
 IMAGE = np.array(CAT_EYE)
+KERNELS, OUTPUTS = ".ce-kernel-of svg", ".ce-outputs .ce-panel > svg"  # of a layer
 SIDE = 30  # of a cell, in the units of the drawing
 KERNEL = np.array([[-1, 0, 2], [3, 1, 0], [0, -2, 1]])
 LARGEST = {"input": np.full((4, 12, 12), -999), "kernel": np.eye(5), "padding": 3, "bias": -1.25}
@@ -61,6 +68,30 @@ class Figure:
         """Where the outline of the output stands, as (row, column), counted from 1."""
         box = self.root.locator(".ce-output .ce-tap")
         return tuple(int(box.get_attribute(axis)) // SIDE + 1 for axis in "yx")
+
+    @property
+    def unit(self):
+        """The chosen unit of a layer: output map, row and column, counted from 1."""
+        words = r"Output map (\d+), row (\d+), column (\d+): "
+        return tuple(map(int, re.match(words, self.sentence).groups()))
+
+    @property
+    def chosen(self):
+        """Where the frame around the chosen unit stands, as `unit`."""
+        panels = self.root.locator(".ce-outputs > .ce-panel")
+        (index,) = [
+            i for i, p in enumerate(panels.all()) if "ce-chosen" in p.get_attribute("class")
+        ]
+        style = panels.nth(index).locator(".ce-tap").get_attribute("style")
+        x, y = map(int, re.search(r"translate\((\d+)px, (\d+)px\)", style).groups())
+        return index + 1, y // SIDE + 1, x // SIDE + 1
+
+    def drawings(self, selector):
+        """Read the cells of each drawing, in order of reading."""
+        return [
+            [float(x.replace("−", "-")) for x in svg.locator("text").all_text_contents()]
+            for svg in self.root.locator(selector).all()
+        ]
 
     def drag(self, start, end):
         """Drag from one cell (row, column) of the padded input to another."""
@@ -463,6 +494,545 @@ def test_a_kernel_that_does_not_fit_is_explained_and_survived(show, serious_find
     assert len(figure.numbers("output")) == 1
 
 
+# ---- settings of a layer
+
+MAPS = np.random.default_rng(0).integers(0, 10, (4, 5, 8))  # four maps that are not square
+MODES = ("zeros", "reflect", "replicate", "circular")
+COUNTS, SIZES, BOTH = range(1, 5), range(1, 6), (True, False)
+
+
+def crossed(**choices):
+    """Return the settings of every combination of choices."""
+    return [
+        dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
+    ]
+
+
+def conv_settings(**choices):
+    start = {"in_channels": [2], "out_channels": [4], "kernel_size": [2], "stride": [1]}
+    start |= {"padding": [0], "dilation": [1], "groups": [1], "padding_mode": ["zeros"]}
+    return crossed(**start | {"bias": [True]} | choices)
+
+
+LAYER_TABLES = {
+    "Conv2d": [
+        *conv_settings(in_channels=COUNTS, out_channels=COUNTS, groups=COUNTS, bias=BOTH),
+        *conv_settings(
+            kernel_size=SIZES,
+            stride=(1, 2, 4),
+            padding=range(4),
+            dilation=(1, 3),
+            groups=(1, 2),
+            padding_mode=MODES,
+        ),
+    ],
+    "MaxPool2d": crossed(
+        kernel_size=SIZES,
+        stride=(None, *COUNTS),
+        padding=range(4),
+        dilation=(1, 2, 3),
+        ceil_mode=BOTH,
+    ),
+}
+
+
+def bank_of(explorer):
+    return json.loads(unescape(re.search(r'data-settings="(.*?)"', explorer._repr_html_())[1]))[
+        "bank"
+    ]
+
+
+def pytorch(layer, maps, settings, result):
+    """Return what PyTorch's layer computes, with the weights of the figure."""
+    module = getattr(torch.nn, layer)(**settings)
+    if layer == "Conv2d":
+        module = module.double()
+        maps = maps[: settings["in_channels"]]
+        state = {"weight": result["filters"], "bias": result["bias"]}
+        module.load_state_dict({k: torch.tensor(state[k]) for k in module.state_dict()})
+    with torch.no_grad():
+        return module(torch.tensor(maps, dtype=torch.float64)[None])[0].numpy()
+
+
+def error_of(layer, maps, settings):
+    try:
+        conv_layer(layer, maps, **settings)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("layer", LAYER_TABLES)
+@pytest.mark.parametrize("maps", [MAPS, MAPS[:, :2, :3]], ids=["5 x 8", "2 x 3"])
+def test_the_script_computes_what_pytorchs_layers_compute(show, maps, layer):
+    table = LAYER_TABLES[layer]
+    figure = conv_layer()
+    results = show(figure).root.page.evaluate(
+        """([layer, maps, table, bank]) => table.map((settings) =>
+             CourseExplorer.conv_layer[layer](maps, settings, bank))""",
+        [layer, maps.tolist(), table, bank_of(figure)],
+    )
+    problems = 0
+    for result, settings in zip(results, table, strict=True):
+        problem = error_of(layer, maps, settings)
+        assert result.get("problem") == problem, settings
+        problems += problem is not None
+        if problem is None:
+            expected = pytorch(layer, maps, settings, result)
+            assert np.array_equal(np.array(result["output"], float), expected), settings
+    assert 0 < problems < 0.9 * len(table)
+
+
+def set_layer(figure, layer, settings):
+    """Set the controls of a figure as a reader would; those of other values stay."""
+    figure.control("layer").select_option(layer)
+    for name, value in settings.items():
+        if isinstance(value, bool):
+            figure.control(name).set_checked(value)
+        else:
+            figure.control(name).select_option(str(value))
+
+
+CHANGES = [
+    ("Conv2d", {"kernel_size": 5, "padding": 2, "padding_mode": "reflect"}),
+    ("Conv2d", {"kernel_size": 1, "out_channels": 2, "in_channels": 1}),
+    ("Conv2d", {"kernel_size": 2, "out_channels": 3, "groups": 3, "dilation": 3}),
+    ("Conv2d", {"kernel_size": 4, "in_channels": 2, "groups": 2, "stride": 3, "bias": False}),
+    ("MaxPool2d", {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+    ("MaxPool2d", {"kernel_size": 5, "stride": None}),
+]
+
+
+@pytest.mark.parametrize(("layer", "settings"), CHANGES)
+def test_a_layer_set_by_hand_shows_what_python_starts_with(show, layer, settings):
+    changed, started = show(conv_layer(), conv_layer(layer, **settings))
+    set_layer(changed, layer, settings)
+    assert changed.root.inner_text() == started.root.inner_text()
+    tables = re.findall(
+        r"<caption>(\w+).*?</caption>(.*?)</table>", conv_layer(layer, **settings).fallback
+    )
+    for kind, drawings in [("Filter", KERNELS), ("Output", OUTPUTS)]:
+        expected = [
+            [float(x.replace("−", "-")) for x in re.findall("<td>(.*?)</td>", body)]
+            for name, body in tables
+            if name == kind
+        ]
+        assert changed.drawings(drawings) == expected
+        assert bool(expected) == (kind == "Output" or layer == "Conv2d")
+
+
+@pytest.mark.parametrize(("layer", "settings"), CHANGES)
+def test_line_shapes_and_counts_are_pytorchs(show, layer, settings):
+    figure = show(conv_layer(layer, **settings))
+    line = figure.root.locator("code").inner_text()
+    module = eval(line, {"nn": torch.nn})  # the line is ours, and short
+    channels = {"in_channels": 3} | settings
+    fill = {"in_channels": 3, "out_channels": 4, "kernel_size": 3} if layer == "Conv2d" else {}
+    assert repr(module) == repr(getattr(torch.nn, layer)(**fill | settings))
+    x = torch.zeros(1, channels["in_channels"] if layer == "Conv2d" else 3, 7, 7)
+    output = module(x)
+    facts = figure.root.locator(".ce-formula").inner_text()
+    assert f"input {tuple(x.shape)} → output {tuple(output.shape)}" in facts
+    parameters = sum(p.numel() for p in module.parameters())
+    assert f"{parameters} parameters" in facts
+    if layer == "Conv2d":
+        assert f"weight {tuple(module.weight.shape)}" in facts
+        assert ("bias" in facts) == (module.bias is not None)
+        size = (
+            module.in_channels,
+            module.out_channels,
+            module.kernel_size,
+            tuple(output.shape[2:]),
+        )
+        assert f"{conv2d_macs(*size, module.groups)} multiply-adds" in facts
+
+
+def test_the_line_is_as_short_as_one_writes_it(show):
+    figure = show(conv_layer(stride=2, padding=1))
+    assert figure.root.locator("code").inner_text() == "nn.Conv2d(3, 4, 3, stride=2, padding=1)"
+    set_layer(figure, "MaxPool2d", {"kernel_size": 3})
+    assert figure.root.locator("code").inner_text() == "nn.MaxPool2d(3)"
+
+
+def test_the_formula_ends_in_pytorchs_size_with_ceil_mode_too(show):
+    figure = show(conv_layer("MaxPool2d", MAPS))
+    sentences = set()
+    for settings in crossed(
+        kernel_size=(1, 2, 3), stride=(1, 3, 4), padding=(0, 1), ceil_mode=BOTH
+    ):
+        set_layer(figure, "MaxPool2d", settings)
+        if error_of("MaxPool2d", MAPS, settings):
+            continue
+        height, width = torch.nn.MaxPool2d(**settings)(torch.zeros(1, 5, 8)).shape[1:]
+        facts = figure.root.locator(".ce-formula").inner_text()
+        for name, size in [("height", height), ("width", width)]:
+            line = re.search(rf"^(height = width|{name}) = (.*)$", facts, re.M)[2]
+            assert line.endswith(f" {size}"), settings
+            assert ("⌈" in line) == settings["ceil_mode"]
+            sentences.add("but the last one would start" in line)
+    assert sentences == {True, False}
+
+
+def test_the_arrow_keys_move_the_unit_and_its_window(show):
+    figure = show(conv_layer(stride=2))  # 3 × 3 units
+    assert figure.unit == (1, 1, 1)
+    figure.press("ArrowRight", "ArrowDown", "ArrowDown", "ArrowDown", "PageDown", "PageDown")
+    assert figure.unit == figure.chosen == (3, 3, 2)
+    windows = figure.root.locator(".ce-inputs g:has(> .ce-reach)")
+    expect(windows).to_have_count(3)
+    for window in windows.all():
+        assert f"translate({2 * SIDE}px, {4 * SIDE}px)" in window.get_attribute("style")
+    figure.press("End", "PageDown", "PageDown")
+    assert figure.unit == figure.chosen == (4, 3, 3)
+    figure.press("Home", "PageUp", "ArrowUp", "ArrowLeft")
+    assert figure.unit == figure.chosen == (3, 1, 1)
+
+
+@pytest.mark.parametrize("width", [1000, 375])
+def test_the_pointer_chooses_a_unit(show, width):
+    figure = show(conv_layer(padding=1), viewport={"width": width, "height": 900})
+    maps = figure.root.locator(OUTPUTS)
+    for o, row, column in [(1, 0, 0), (3, 6, 6), (0, 2, 5)]:
+        target = maps.nth(o).locator(".ce-cell").nth(7 * row + column)
+        target.hover(force=True)
+        assert figure.unit == figure.chosen == (o + 1, row + 1, column + 1)
+
+
+def test_the_sentence_adds_up_the_maps_and_the_bias(show):
+    figure = show(conv_layer(padding=1))
+    for keys in [(), ("PageDown", "End"), ("ArrowUp", "PageDown"), ("PageDown",)]:
+        figure.press(*keys)
+        o, row, column = figure.unit
+        parts = figure.sentence.replace("−", "-").replace("(", "").replace(")", "")
+        sums = [
+            int(x)
+            for x in re.findall(r"(-?\d+) from|bias (-?\d+)|= (-?\d+)$", parts)
+            for x in x
+            if x
+        ]
+        shown = figure.drawings(OUTPUTS)[o - 1][7 * (row - 1) + column - 1]
+        assert len(sums) == 5
+        assert sum(sums[:4]) == sums[4] == shown
+
+
+def test_groups_show_which_maps_a_filter_sees(show):
+    figure = show(conv_layer(in_channels=2, groups=2))
+    windows = figure.root.locator(".ce-inputs g:has(> .ce-reach)")
+    for seen in (0, 0, 1, 1):
+        expect(windows.nth(seen)).to_be_visible()
+        expect(windows.nth(1 - seen)).to_be_hidden()
+        chosen = figure.root.locator(".ce-chosen")
+        expect(chosen.get_by_text(f"on map {seen + 1}")).to_have_count(1)
+        assert f"on input map {seen + 1}: " in figure.sentence
+        figure.press("PageDown")
+
+
+def test_pooling_marks_the_first_of_the_largest(show):
+    maps = [[[1, 5, 0, 5], [5, 2, 0, 1], [3, 3, 1, 1]]]
+    figure = show(conv_layer("MaxPool2d", maps, kernel_size=2, dilation=2, stride=1))
+    assert figure.sentence.endswith("the largest of 1, 0, 3, 1 on input map 1 is 3")
+    best = figure.root.locator(".ce-best")
+    assert f"translate({0 * SIDE}px, {2 * SIDE}px)" in best.get_attribute("style")
+    figure.press("ArrowRight")
+    assert figure.sentence.endswith("the largest of 5, 5, 3, 1 on input map 1 is 5")
+    assert "translate(0px, 0px)" in best.get_attribute("style")
+
+
+def test_padding_of_each_mode_is_drawn(show):
+    figure = show(conv_layer(padding=2))
+    for mode in MODES:
+        figure.control("padding_mode").select_option(mode)
+        name = {"zeros": "constant"}.get(mode, mode)
+        expected = pad(np.array([CAT_EYE], float), 2, name).ravel().tolist()
+        assert figure.numbers("inputs") == expected
+    set_layer(figure, "MaxPool2d", {"padding": 1})
+    texts = figure.root.locator(".ce-pad text").all_text_contents()
+    assert texts == ["−∞"] * 3 * (81 - 49)
+
+
+def test_settings_that_do_not_fit_are_explained_and_survived(show, serious_findings):
+    figure = show(conv_layer())
+    figure.press("End")
+    figure.control("groups").select_option("2")
+    message = error_of("Conv2d", CAT_EYE, {"groups": 2})
+    assert figure.sentence == f"This does not fit: {message}"
+    expect(figure.root.locator("svg")).to_have_count(0)
+    figure.press("ArrowLeft", "PageDown", "Home", "End")
+    assert serious_findings(figure.root.page) == []
+    assert figure.root.locator("code").inner_text() == "nn.Conv2d(3, 4, 3, groups=2)"
+    figure.control("groups").select_option("1")
+    assert figure.unit == (1, 5, 5)
+
+
+def test_each_layer_keeps_its_settings(show):
+    figure = show(conv_layer(padding=2))
+    set_layer(figure, "MaxPool2d", {"kernel_size": 4})
+    assert figure.control("groups").count() == 0
+    figure.control("layer").select_option("Conv2d")
+    assert figure.control("padding").input_value() == "2"
+    assert figure.control("ceil_mode").count() == 0
+    figure.control("layer").select_option("MaxPool2d")
+    assert figure.root.locator("code").inner_text() == "nn.MaxPool2d(4)"
+
+
+# ---- receptive fields
+
+OUTPUT_SIZES = {"conv": output_size, "pool": arithmetic.pool_output_size}
+AXIS = ["kernel", "stride", "padding", "dilation"]
+
+
+def stacks(count):
+    """Return random stacks of one to five layers, as the script takes them, with an input size."""
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        layers = [
+            {
+                "kind": str(rng.choice(["conv", "pool"])),
+                "kernel": int(rng.integers(1, 6)),
+                "stride": int(rng.integers(1, 4)),
+                "padding": int(rng.integers(0, 4)),
+                "dilation": int(rng.integers(1, 4)),
+            }
+            for _ in range(rng.integers(1, 6))
+        ]
+        yield int(rng.integers(1, 60)), layers
+
+
+def as_python(layers):
+    return [(layer["kind"], Window(*(layer[name] for name in AXIS))) for layer in layers]
+
+
+def test_the_fields_are_those_of_arithmetic(show):
+    table = list(stacks(400))
+    levels = show(receptive_field()).root.page.evaluate(
+        "(table) => table.map((stack) => CourseExplorer.receptive_field.fields(...stack))", table
+    )
+    fitting = 0
+    for (size, layers), got in zip(table, levels, strict=True):
+        windows = [window for _, window in as_python(layers)]
+        units = [size]
+        for kind, window in as_python(layers):
+            try:
+                units.append(OUTPUT_SIZES[kind](units[-1], *astuple(window)))
+            except ValueError:
+                break
+        expected = [
+            {"units": n, **arithmetic.receptive_field(windows[:i])._asdict()}
+            for i, n in enumerate(units)
+        ]
+        assert got == expected
+        fitting += len(units) == len(layers) + 1
+    assert 50 < fitting < 350
+
+
+def test_the_pixels_read_are_those_with_a_gradient(show):
+    """Convolutions with positive weights: a pixel has a gradient if and only if it is read."""
+    table = [(n, layers) for n, layers in stacks(150) if error_of_stack(n, layers) is None]
+    assert len(table) > 20
+    found = show(receptive_field()).root.page.evaluate(
+        """(table) => table.map(([size, layers]) => {
+             const { fields, sources } = CourseExplorer.receptive_field;
+             const levels = fields(size, layers);
+             return Array.from({ length: levels.at(-1).units }, (_, unit) =>
+               sources(levels, layers, layers.length, unit)[0]);
+           })""",
+        table,
+    )
+    for (size, layers), units in zip(table, found, strict=True):
+        x = torch.zeros(1, 1, size, requires_grad=True, dtype=torch.float64)
+        y = x
+        for layer in layers:
+            k, *rest = (layer[name] for name in AXIS)
+            y = torch.nn.functional.conv1d(y, torch.ones(1, 1, k, dtype=y.dtype), None, *rest)
+        for unit, pixels in enumerate(units):
+            (grad,) = torch.autograd.grad(y[0, 0, unit], x, retain_graph=True)
+            inside = [pixel for pixel in pixels if 0 <= pixel < size]
+            assert inside == grad[0, 0].nonzero().ravel().tolist()
+
+
+def error_of_stack(size, layers):
+    try:
+        receptive_field(as_python(layers), size)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def lit(figure):
+    """Return how many units are lit in each level, from the last layer down to the input."""
+    tops = figure.root.locator(".ce-unit.ce-lit").evaluate_all(
+        "(nodes) => nodes.map((node) => Number(node.getAttribute('y')))"
+    )
+    return [count for _, count in sorted(Counter(tops).items())]
+
+
+def results(figure):
+    """Return the numbers behind each layer of the list: units, size, jump, start."""
+    return [
+        [int(x.replace("−", "-")) for x in re.findall(r"−?\d+", row)]
+        for row in figure.root.locator(".ce-results").all_text_contents()
+    ]
+
+
+@pytest.mark.parametrize("name", ["small CNN", "dilations 2, 2, 2", "AlexNet to pool5"])
+def test_a_named_stack_shows_the_numbers_of_the_static_table(show, name):
+    figure = show(receptive_field())
+    figure.control("stack").select_option(name)
+    body = receptive_field(name).fallback.split("<tbody>")[1]
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in body.split("</tr>")[1:-1]]
+    assert results(figure) == [[int(x.replace("−", "-")) for x in row[5:]] for row in rows]
+    for i, row in enumerate(rows, start=1):
+        shown = [figure.control(f"{key} of layer {i}").input_value() for key in ["kind", *AXIS]]
+        assert shown == [row[0].split()[0], *row[1:5]]
+    assert figure.control("stack").input_value() == name
+
+
+def test_arrow_keys_move_in_a_layer_and_between_layers(show):
+    figure = show(receptive_field("small CNN"))
+    assert figure.sentence == (
+        "Layer 5 (conv), unit 3 of 0 to 7, sees 18 pixels: "
+        "from start + 3·jump = −7 + 3·4 = 5 to 22."
+    )
+    assert lit(figure) == [1, 3, 6, 8, 16, 18]
+    figure.press("ArrowRight")
+    assert "unit 4 of 0 to 7" in figure.sentence
+    figure.press("Home", "ArrowLeft")
+    assert "= −7 + 0·4 = −7 to 10; 7 outside the image." in figure.sentence
+    assert lit(figure)[-1] == 11
+    figure.press("End", "ArrowRight")
+    assert "unit 7 of 0 to 7" in figure.sentence
+    figure.press("ArrowDown", "ArrowDown")
+    assert figure.sentence.startswith("Layer 3 (conv), unit 15 of 0 to 15, sees 8 pixels")
+    figure.press("ArrowUp", "ArrowUp", "ArrowUp")
+    assert figure.sentence.startswith("Layer 5 (conv), unit 7")
+    figure.press(*["ArrowDown"] * 9, "Home", "ArrowRight")
+    assert figure.sentence == "Pixel 1 of the input, which has 0 to 31."
+    assert lit(figure) == [1]
+
+
+@pytest.mark.parametrize("width", [1000, 375])
+@pytest.mark.parametrize("name", ["small CNN", "AlexNet to pool5"])
+def test_the_pointer_chooses_the_unit_below_it(show, name, width):
+    figure = show(receptive_field(name), viewport={"width": width, "height": 900})
+    count = figure.root.locator(".ce-layers > li").count()
+    units = figure.root.locator(".ce-unit")
+    tops = units.evaluate_all("(nodes) => nodes.map((node) => node.getAttribute('y'))")
+    for level in range(count + 1):
+        row = [i for i, top in enumerate(tops) if int(top) == 44 * (count - level) + 20]
+        for unit in (0, len(row) // 3, len(row) - 1):
+            units.nth(row[unit]).hover(force=True)
+            words = f"Layer {level} " if level else f"Pixel {unit} of the input"
+            assert figure.sentence.startswith(words)
+            assert re.search(rf"(unit|Pixel) {unit} of", figure.sentence)
+
+
+def test_each_unit_stands_over_the_middle_of_what_it_sees(show):
+    figure = show(receptive_field("AlexNet to pool5"))
+    middles = figure.root.locator(".ce-unit").evaluate_all(
+        """(nodes) => nodes.map((node) =>
+             Number(node.getAttribute("x")) + node.getAttribute("width") / 2)"""
+    )
+    expected = [
+        start + unit * jump + size / 2
+        for units, size, jump, start in [[224, 1, 1, 0], *results(figure)]
+        for unit in range(units)
+    ]
+    assert np.allclose(middles, expected)
+    # Two pixels and two units of layer 2 at each end, one of layers 4, 5 and 6.
+    expect(figure.root.locator(".ce-outside")).to_have_count(2 * (2 + 2 + 1 + 1 + 1))
+    expect(figure.root.locator(".ce-outside.ce-lit")).to_have_count(2)
+    (path,) = figure.root.locator(".ce-cone").all()
+    reached = [float(x) for x in re.findall(r"[ML](\S+) ", path.get_attribute("d"))]
+    assert min(reached) == -2  # the field of the unit in the middle: -2 to 192
+    assert max(reached) == 193
+
+
+def test_gaps_of_dilated_layers_are_told_and_shown(show):
+    figure = show(receptive_field("dilations 2, 2, 2"))
+    assert "sees 13 pixels" in figure.sentence
+    assert "it reads 7 of the 13 inside" in figure.sentence
+    assert lit(figure) == [1, 3, 5, 7]
+    expect(figure.root).to_contain_text("layer 2: 13, 15, 17; layer 1: 11, 13, 15, 17, 19")
+    figure.control("stack").select_option("dilations 1, 2, 4")
+    assert "sees 15 pixels" in figure.sentence
+    assert "it reads" not in figure.sentence
+
+
+def test_what_lies_in_the_padding_alone_is_read_from_nothing(show):
+    past = [("conv", Window(1))] * 2 + [("conv", Window(2, padding=5, dilation=8))]
+    figure = show(receptive_field(past, size=3))
+    figure.press("Home")
+    assert figure.sentence.endswith("−5 to 3; 6 outside the image; it reads 0 of the 3 inside.")
+    expect(figure.root).to_contain_text("It reads layer 2: −5, 3; layer 1: none.")
+    assert lit(figure) == [1]
+    figure = show(receptive_field([("conv", Window(1, padding=5))], size=3))
+    figure.press("Home")
+    assert figure.sentence.endswith("−5 to −5; 1 outside the image.")
+    figure.press("End")
+    assert figure.sentence.endswith("= 7 to 7; 1 outside the image.")
+
+
+def test_layers_are_changed_added_and_removed(show):
+    figure = show(receptive_field("three 3 × 3"))
+    assert results(figure)[-1] == [10, 7, 1, 0]
+    figure.control("stride of layer 1").select_option("2")
+    assert figure.control("stack").input_value() == "custom"
+    assert results(figure)[-1] == [3, 11, 2, 0]
+    figure.button("Add pool").click()
+    assert results(figure)[-1] == [1, 13, 4, 0]
+    assert figure.sentence.startswith("Layer 4 (pool), unit 0 of 0 to 0")
+    figure.button("remove of layer 1").click()
+    expect(figure.button("remove of layer 1")).to_be_focused()
+    assert results(figure)[-1] == [6, 6, 2, 0]
+    figure.button("remove of layer 3").click()
+    expect(figure.button("remove of layer 2")).to_be_focused()
+    figure.control("input pixels").fill("20")
+    assert results(figure)[-1] == [16, 5, 1, 0]
+    figure.control("input pixels").fill("999")
+    figure.control("input pixels").blur()
+    expect(figure.control("input pixels")).to_have_value("256")
+    for _ in range(8):
+        figure.button("Add conv").click()
+    expect(figure.button("Add conv")).to_be_disabled()
+    expect(figure.button("Add pool")).to_be_disabled()
+    assert results(figure)[-1] == [236, 21, 1, 0]
+    for i in range(10, 0, -1):
+        figure.button(f"remove of layer {i}").click()
+    assert figure.sentence == "Pixel 127 of the input, which has 0 to 255."
+    expect(figure.button("Add conv")).to_be_focused()
+
+
+def test_changing_a_layer_below_keeps_the_unit_that_one_looks_at(show):
+    figure = show(receptive_field("small CNN"))
+    figure.press("ArrowDown", "ArrowDown", "Home", "ArrowRight")
+    assert figure.sentence.startswith("Layer 3 (conv), unit 1 of")
+    figure.control("kernel of layer 1").select_option("5")
+    assert figure.sentence.startswith("Layer 3 (conv), unit 1 of")
+    assert "sees 10 pixels" in figure.sentence
+
+
+def test_a_layer_that_does_not_fit_is_explained_and_survived(show, serious_findings):
+    figure = show(receptive_field("three 3 × 3"))
+    for name, value in [("kernel of layer 2", "11"), ("dilation of layer 2", "2")]:
+        figure.control(name).select_option(value)
+    layers = [
+        {"kind": "conv", "kernel": k, "stride": 1, "padding": 0, "dilation": d}
+        for k, d in [(3, 1), (11, 2), (3, 1)]
+    ]
+    message = error_of_stack(16, layers).replace("layer 2: ", "Layer 2 does not fit: ")
+    assert figure.sentence.startswith(f"{message}. Layer 1 (conv), unit")
+    assert [len(row) for row in results(figure)] == [4, 0, 0]
+    figure.press("ArrowUp", "End", "ArrowDown", "ArrowLeft")
+    assert serious_findings(figure.root.page) == []
+    figure.control("kind of layer 2").select_option("pool")
+    figure.control("padding of layer 2").select_option("5")
+    assert "does not fit" not in figure.sentence
+    figure.control("kernel of layer 2").select_option("9")
+    layers[1] |= {"kind": "pool", "kernel": 9, "padding": 5}
+    message = error_of_stack(16, layers).replace("layer 2: ", "Layer 2 does not fit: ")
+    assert figure.sentence.startswith(message)
+
+
 # ---- manners
 
 
@@ -505,30 +1075,85 @@ def test_it_comes_to_life_in_a_notebook_too(show):
     assert page.get_by_role("application").count() == 2
 
 
-def test_without_scripts_the_tables_stay(show):
-    figure = show(convolution2d(), java_script_enabled=False)
-    expect(figure.root.get_by_role("table")).to_have_count(7)
-    expect(figure.root.get_by_role("table").last).to_contain_text("Output with stride 1")
-    expect(figure.root.get_by_role("button")).to_have_count(0)
+ALL = [convolution2d, conv_layer, receptive_field]
+
+
+def test_all_explorers_on_one_page_look_as_they_do_alone(show, open_page, tmp_path):
+    """Each brings its style sheet and the shared one; none may bend the figures before it."""
+    computed = """(root) => Array.from(root.querySelectorAll("*"), (node) => {
+      const { fill, stroke, display, padding, margin, width, opacity } = getComputedStyle(node);
+      return [node.tagName, fill, stroke, display, padding, margin, width, opacity];
+    })"""
+    together = show(*(explorer() for explorer in [*ALL, *ALL]))
+    looks = [figure.root.evaluate(computed) for figure in together]
+    for explorer, first, second in zip(ALL, looks[:3], looks[3:], strict=True):
+        alone = show(explorer()).root.evaluate(computed)
+        assert len(alone) > 100
+        assert first == second == alone
+
+
+def test_explorers_of_three_kinds_leave_one_another_alone(show):
+    step, layer, stack = show(*(explorer() for explorer in ALL))
+    before = [figure.root.inner_text() for figure in (step, stack)]
+    layer.press("PageDown", "End")
+    layer.control("stride").select_option("2")
+    assert [figure.root.inner_text() for figure in (step, stack)] == before
+    assert layer.unit == (2, 3, 3)
+    stack.press("ArrowDown")
+    step.press("End")
+    assert (layer.unit, step.place) == ((2, 3, 3), (5, 5))
+    assert stack.sentence.startswith("Layer 4")
+
+
+@pytest.mark.parametrize(
+    ("explorer", "tables", "words"),
+    [
+        (convolution2d, 7, "Output with stride 1"),
+        (conv_layer, 3 + 12 + 1 + 4, "Output map 4"),
+        (receptive_field, 1, "conv 5"),
+    ],
+)
+def test_without_scripts_the_tables_stay(show, explorer, tables, words):
+    root = show(explorer(), java_script_enabled=False).root
+    expect(root.get_by_role("table")).to_have_count(tables)
+    expect(root.get_by_role("table").last).to_contain_text(words)
+    expect(root.get_by_role("button")).to_have_count(0)
+    expect(root.get_by_role("combobox")).to_have_count(0)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(show, serious_findings, scheme):
-    figure, _ = show(
+    figures = show(
         convolution2d(padding=1, stride=4, kernel=KERNEL),
         convolution2d(**LARGEST),
+        conv_layer(padding=1, groups=3, out_channels=3),
+        conv_layer("MaxPool2d", padding=1, ceil_mode=True),
+        receptive_field(),
+        receptive_field("AlexNet to pool5"),
         color_scheme=scheme,
     )
-    figure.press("ArrowRight")
-    assert serious_findings(figure.root.page) == []
+    for figure in figures:
+        figure.press("ArrowRight")
+    assert serious_findings(figures[0].root.page) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_numbers_in_cells_have_contrast(show, scheme):
     """Axe does not look into SVG: WCAG 2.1, 1.4.3 by hand, on every cell of every grid."""
-    figure = show(convolution2d(padding=1, stride=4), color_scheme=scheme)
+    figure, *others = show(
+        convolution2d(padding=1, stride=4),
+        conv_layer(padding=1),
+        conv_layer("MaxPool2d", padding=1),
+        color_scheme=scheme,
+    )
     figure.button("Show all").click()
-    pairs = figure.root.evaluate(
+    for each in (figure, *others):
+        assert contrasts(each.root).min() >= 4.5
+
+
+def contrasts(root):
+    """Return the contrast ratio of the text of each cell."""
+    pairs = root.evaluate(
         """(root) => {
              const canvas = document.createElement("canvas").getContext("2d");
              const rgb = (colour) => {
@@ -550,7 +1175,7 @@ def test_numbers_in_cells_have_contrast(show, scheme):
     luminance = np.sort(linear @ [0.2126, 0.7152, 0.0722])  # (cells, 2), dark first
     ratios = (luminance[:, 1] + 0.05) / (luminance[:, 0] + 0.05)
     assert len(np.unique(colours[:, 0], axis=0)) > 5  # the shades are there
-    assert ratios.min() >= 4.5
+    return ratios
 
 
 @pytest.mark.parametrize("system", ["light", "dark"])
@@ -573,11 +1198,23 @@ def test_colours_follow_the_page_and_else_the_system(show, system, script, schem
 
 
 @pytest.mark.parametrize(
-    "figure", [{}, {"padding": 3}, LARGEST], ids=["plain", "padded", "largest"]
+    ("explorer", "settings"),
+    [
+        (convolution2d, {}),
+        (convolution2d, {"padding": 3}),
+        (convolution2d, LARGEST),
+        (conv_layer, {}),
+        (conv_layer, {"input": LARGEST["input"], "kernel_size": 5, "padding": 3}),
+        (conv_layer, {"layer": "MaxPool2d", "input": LARGEST["input"]}),
+        (receptive_field, {}),
+        (receptive_field, {"layers": "AlexNet to pool5"}),
+        (receptive_field, {"layers": [("conv", Window(11, 4, 5))] * 3, "size": 256}),
+    ],
 )
-def test_a_phone_shows_it_without_sideways_scrolling(show, figure):
-    root = show(convolution2d(**figure), viewport={"width": 375, "height": 800}).root
-    root.get_by_role("button", name="Show all").click()
+def test_a_phone_shows_it_without_sideways_scrolling(show, explorer, settings):
+    root = show(explorer(**settings), viewport={"width": 375, "height": 800}).root
+    if explorer is convolution2d:
+        root.get_by_role("button", name="Show all").click()
     assert root.page.evaluate("document.documentElement.scrollWidth") == 375
     right = root.evaluate(
         """(root) => Math.max(...Array.from(root.querySelectorAll("*"),
@@ -586,10 +1223,19 @@ def test_a_phone_shows_it_without_sideways_scrolling(show, figure):
     assert right <= 375
 
 
-@pytest.mark.parametrize("figure", [{"kernel": "box"}, LARGEST], ids=["decimals", "largest"])
-def test_numbers_stay_inside_their_cells(show, figure):
-    root = show(convolution2d(**figure)).root
-    root.get_by_role("button", name="Show all").click()
+@pytest.mark.parametrize(
+    ("explorer", "settings"),
+    [
+        (convolution2d, {"kernel": "box"}),
+        (convolution2d, LARGEST),
+        (conv_layer, {"input": LARGEST["input"] * 9, "kernel_size": 5, "padding": 3}),
+        (conv_layer, {"input": LARGEST["input"] / 7}),
+    ],
+)
+def test_numbers_stay_inside_their_cells(show, explorer, settings):
+    root = show(explorer(**settings)).root
+    if explorer is convolution2d:
+        root.get_by_role("button", name="Show all").click()
     widths = root.evaluate(
         """(root) => [...root.querySelectorAll(".ce-cell")].map((cell) =>
              ["text", "rect"].map((name) => cell.querySelector(name).getBBox().width))"""
