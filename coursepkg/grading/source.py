@@ -29,7 +29,8 @@ def starter(reference: Any, *others: Any) -> str:
     Returns
     -------
     str
-        Python source, with the modules (`import numpy as np`) that a solution uses.
+        Python source, with the modules (`import numpy as np`) that a solution uses, and the
+        names that stand in the starter itself, such as that of a base class.
 
     Examples
     --------
@@ -42,8 +43,9 @@ def starter(reference: Any, *others: Any) -> str:
         _, tree = _module(source)
         imports |= _imports(tree, _names(_definitions(tree)[source.__name__]))
     text, tree = _module(reference)
+    stub = _stub(_definitions(tree)[reference.__name__], text.splitlines())
     modules = {pair for pair in imports if not pair[0]}
-    return _join(modules, [_stub(_definitions(tree)[reference.__name__], text.splitlines())])
+    return _join(modules | _imports(tree, _names(ast.parse(stub))), [stub])
 
 
 def solution(*references: Any) -> str:

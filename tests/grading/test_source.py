@@ -49,6 +49,21 @@ class Pair:
         return self.a + self.b
 
 
+class Countdown(Iterator[int]):
+    """Down to one."""
+
+    def __next__(self) -> int:
+        raise StopIteration
+
+
+def test_a_starter_imports_its_base_class():
+    assert starter(Countdown) == (
+        "from collections.abc import Iterator\n\n\n"
+        "class Countdown(Iterator[int]):\n"
+        '    """Down to one."""\n'
+    )
+
+
 def test_a_starter_is_signature_docstring_and_an_error_word_for_word():
     assert starter(scaled) == (
         "def scaled(x: int, by: int = 2) -> int:\n"
