@@ -1,10 +1,12 @@
-"""The layer against PyTorch, step after step, and against central differences."""
+"""The layers against PyTorch, step after step, and against central differences."""
 
 import numpy as np
 import pytest
 import torch
 
-from coursepkg.convolution.layers import Conv2d
+from coursepkg.convolution import layers
+from coursepkg.convolution.dropout import dropout
+from coursepkg.convolution.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Pad2d
 from coursepkg.testing import assert_close, assert_gradient
 
 SETTINGS = [
@@ -130,3 +132,266 @@ def test_a_refused_forward_leaves_the_one_before():
 def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="stride=0"):
         Conv2d(*weights(), stride=0).forward(images(1))
+
+
+def values(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+#: Layer: (arguments, shape of the input). Their names and arguments are those of torch.nn, but
+#: that arrays of weights come first: here they are the shapes of those.
+TABLE = [
+    ("Conv2d", [(4, 3, 3, 2), (4,)], {"stride": (2, 1), "padding": 1}, (2, 3, 7, 6)),
+    ("Conv2d", [(4, 3, 3, 2)], {}, (2, 3, 7, 6)),
+    ("ConvTranspose2d", [(4, 3, 3, 2), (3,)], {"stride": 2, "padding": 1}, (2, 4, 5, 6)),
+    ("ConvTranspose2d", [(4, 2, 3, 2)], {"groups": 2, "dilation": (1, 2)}, (2, 4, 5, 6)),
+    (
+        "ConvTranspose2d",
+        [(4, 3, 3, 2), (3,)],
+        {"stride": (3, 2), "output_padding": (2, 1)},
+        (2, 4, 3, 4),
+    ),
+    ("Linear", [(4, 6), (4,)], {}, (3, 6)),
+    ("Linear", [(4, 6)], {}, (3, 6)),
+    ("BatchNorm2d", [(3,), (3,)], {}, (2, 3, 5, 4)),
+    ("BatchNorm2d", [(3,), (3,)], {"eps": 0.1, "momentum": 0.3}, (2, 3, 5, 4)),
+    ("MaxPool2d", [], {"kernel_size": 2}, (2, 3, 7, 6)),
+    (
+        "MaxPool2d",
+        [],
+        {
+            "kernel_size": (3, 2),
+            "stride": (2, 1),
+            "padding": (1, 0),
+            "dilation": (1, 2),
+            "ceil_mode": True,
+        },
+        (2, 3, 8, 7),
+    ),
+    ("AvgPool2d", [], {"kernel_size": 2}, (2, 3, 7, 6)),
+    (
+        "AvgPool2d",
+        [],
+        {
+            "kernel_size": (3, 2),
+            "stride": 2,
+            "padding": 1,
+            "ceil_mode": True,
+            "count_include_pad": False,
+        },
+        (2, 3, 8, 7),
+    ),
+    ("AdaptiveMaxPool2d", [], {"output_size": 1}, (2, 3, 7, 6)),
+    ("AdaptiveMaxPool2d", [], {"output_size": (3, 4)}, (2, 3, 7, 6)),
+    ("AdaptiveAvgPool2d", [], {"output_size": 1}, (2, 3, 7, 6)),
+    ("AdaptiveAvgPool2d", [], {"output_size": (3, 4)}, (2, 3, 7, 6)),
+    ("Flatten", [], {}, (2, 3, 4, 5)),
+    ("ReLU", [], {}, (2, 3, 4, 5)),
+    ("Sigmoid", [], {}, (2, 3, 4, 5)),
+    ("Tanh", [], {}, (2, 5)),
+    ("Softmax", [], {}, (3, 5)),
+    ("LocalResponseNorm", [], {"size": 3}, (2, 5, 3, 4)),
+    ("LocalResponseNorm", [], {"size": 4, "alpha": 0.5, "beta": 0.6, "k": 2.0}, (2, 5, 3, 4)),
+]
+#: Settings of torch.nn that follow from the weights here, and defaults that differ.
+THEIRS = {"Softmax": {"dim": 1}}
+
+
+def in_numpy(name, shapes, settings, dtype):
+    weights = [values(k, *shape).astype(dtype) for k, shape in enumerate(shapes)]
+    return getattr(layers, name)(*weights, **settings)
+
+
+def in_torch(name, shapes, settings, dtype):
+    """Make the layer of PyTorch with equal weights: (out, in) first, but (in, out) transposed."""
+    sizes = {}
+    if name in ("Conv2d", "ConvTranspose2d", "Linear"):
+        weight, groups = shapes[0], settings.get("groups", 1)
+        ahead = "features" if name == "Linear" else "channels"
+        one, other = ("in", "out") if name == "ConvTranspose2d" else ("out", "in")
+        sizes = {f"{one}_{ahead}": weight[0], f"{other}_{ahead}": weight[1] * groups}
+        sizes["bias"] = len(shapes) == 2
+        if len(weight) == 4:
+            sizes["kernel_size"] = weight[2:]
+    elif name == "BatchNorm2d":
+        sizes = {"num_features": shapes[0][0]}
+    module = getattr(torch.nn, name)(**sizes, **settings, **THEIRS.get(name, {}))
+    module = module.to(getattr(torch, dtype))
+    with torch.no_grad():
+        for k, (parameter, shape) in enumerate(zip(module.parameters(), shapes, strict=True)):
+            parameter.copy_(torch.tensor(values(k, *shape)))
+    return module
+
+
+def state(layer, names):
+    """Return those of the attributes that the layer has and that are not None, as arrays."""
+    found = {name: getattr(layer, name, None) for name in names}
+    return {name: np.asarray(v) for name, v in found.items() if v is not None}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]} {row[2]}")
+def test_each_layer_is_pytorchs_step_after_step(row, dtype):
+    *arguments, shape = row
+    ours, theirs = in_numpy(*arguments, dtype), in_torch(*arguments, dtype)
+    for seed in (11, 12):
+        x = values(seed, *shape).astype(dtype)
+        tensor = torch.tensor(x, requires_grad=True)
+        expected = theirs(tensor)
+        grad = values(seed + 10, *expected.shape).astype(dtype)
+        theirs.zero_grad()
+        expected.backward(torch.tensor(grad))
+        assert_close(ours.forward(x), expected.detach().numpy(), "output")
+        assert_close(ours.backward(grad), tensor.grad.numpy(), "grad_input")
+        grads = {f"grad_{n}": p.grad.numpy() for n, p in theirs.named_parameters()}
+        assert_close(state(ours, ["grad_weight", "grad_bias"]), grads)
+        running = ["running_mean", "running_var"]
+        assert_close(state(ours, running), state(theirs, running))
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+def test_padding_is_pytorchs(mode):
+    x, sides = values(1, 2, 3, 5, 4), (1, 2, 0, 3)
+    tensor = torch.tensor(x, requires_grad=True)
+    expected = torch.nn.functional.pad(tensor, sides, mode)
+    grad = values(2, *expected.shape)
+    expected.backward(torch.tensor(grad))
+    layer = Pad2d(sides, mode)
+    assert_close(layer.forward(x), expected.detach().numpy())
+    assert_close(layer.backward(grad), tensor.grad.numpy())
+
+
+def test_padding_adds_its_value():
+    assert_close(Pad2d(1, value=7).forward(np.zeros((1, 1, 1, 1)))[0, 0, 0], np.full(3, 7.0))
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]} {row[2]}")
+def test_gradients_of_each_layer_are_those_of_central_differences(row):
+    *arguments, shape = row
+    layer, x = in_numpy(*arguments, "float64"), values(3, *shape)
+    factors = values(4, *layer.forward(x).shape)
+    grad_input = layer.backward(factors)
+
+    def loss(v):
+        return float(np.sum(factors * in_numpy(*arguments, "float64").forward(v)))
+
+    assert_gradient(loss, x, grad_input, rtol=1e-6)
+
+
+def test_batch_norm_after_training_is_pytorchs():
+    arguments = ("BatchNorm2d", [(3,), (3,)], {})
+    ours, theirs = in_numpy(*arguments, "float64"), in_torch(*arguments, "float64")
+    x, grad = values(1, 2, 3, 5, 4), values(2, 2, 3, 5, 4)
+    ours.forward(x)
+    theirs(torch.tensor(x))
+    ours.training = False
+    theirs.eval()
+    tensor = torch.tensor(x + 1, requires_grad=True)
+    expected = theirs(tensor)
+    expected.backward(torch.tensor(grad))
+    before = ours.running_mean.copy()
+    assert_close(ours.forward(x + 1), expected.detach().numpy())
+    assert_close(ours.backward(grad), tensor.grad.numpy())
+    assert_close(ours.grad_weight, theirs.weight.grad.numpy())
+    assert_close(ours.running_mean, before)
+
+
+def test_backward_of_batch_norm_belongs_to_the_mode_of_its_forward():
+    layer, other = (BatchNorm2d(np.array([2.0]), np.array([1.0])) for _ in range(2))
+    x, grad = values(1, 4, 1), values(2, 4, 1)
+    for one in (layer, other):
+        one.forward(x)
+    layer.training = False
+    assert_close(layer.backward(grad), other.backward(grad))
+
+
+def test_running_statistics_stay_the_same_arrays():
+    layer = BatchNorm2d(np.ones(2, np.float32), np.zeros(2, np.float32))
+    mean, var = layer.running_mean, layer.running_var
+    assert_close((mean, var), (np.zeros(2, np.float32), np.ones(2, np.float32)))
+    layer.forward(values(1, 4, 2).astype(np.float32))
+    assert layer.running_mean is mean
+    assert layer.running_var is var
+    assert (mean != 0).all()
+
+
+def test_dropout_drops_while_training_and_only_then():
+    layer, x = Dropout(0.3, seed=5), values(1, 6, 7)
+    rng = np.random.default_rng(5)
+    for _ in range(2):
+        output, mask = dropout(x, 0.3, rng)
+        assert_close(layer.forward(x), output)
+        assert_close(layer.backward(np.ones_like(x)), mask)
+    layer.training = False
+    assert_close(layer.forward(x), x)
+    assert_close(layer.backward(x), x)
+    layer.training = True
+    assert_close(layer.forward(x), dropout(x, 0.3, rng)[0])  # the pause drew no numbers
+
+
+def test_dropout_has_pytorchs_default_and_seed_0():
+    x = np.ones(50)
+    assert Dropout().p == torch.nn.Dropout().p
+    assert_close(Dropout().forward(x), dropout(x, 0.5, np.random.default_rng(0))[0])
+
+
+def test_layers_with_two_modes_start_in_training():
+    assert Dropout().training
+    assert BatchNorm2d(np.ones(1), np.zeros(1)).training
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]} {row[2]}")
+def test_no_layer_goes_back_before_it_went_forward(row):
+    *arguments, _ = row
+    layer = in_numpy(*arguments, "float64")
+    assert state(layer, ["grad_weight", "grad_bias"]) == {}
+    with pytest.raises(RuntimeError, match=r"backward before forward; call forward\(input\) first"):
+        layer.backward(np.ones((2, 3)))
+    with pytest.raises(RuntimeError, match="backward before forward"):
+        Dropout().backward(np.ones(3))
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]} {row[2]}")
+def test_an_input_that_is_refused_leaves_each_layer_as_it_was(row):
+    *arguments, shape = row
+    layer, x = in_numpy(*arguments, "float64"), values(1, *shape)
+    grad = values(2, *layer.forward(x).shape)
+    expected = layer.backward(grad)
+    if row[0] != "Flatten":  # which takes whatever has a shape
+        with pytest.raises(ValueError, match="input has dtype"):
+            layer.forward(x.astype(np.uint8))
+    assert_close(layer.backward(grad), expected)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]} {row[2]}")
+def test_no_layer_changes_its_arguments(row):
+    *arguments, shape = row
+    layer, x = in_numpy(*arguments, "float64"), values(1, *shape)
+    before = state(layer, ["weight", "bias"])
+    kept = {name: array.copy() for name, array in before.items()}
+    grad = values(2, *layer.forward(x).shape)
+    output = layer.forward(x).copy()
+    layer.backward(grad)
+    assert_close((x, grad), (values(1, *shape), values(2, *output.shape)))
+    assert_close(state(layer, ["weight", "bias"]), kept)
+    assert all(getattr(layer, name) is array for name, array in before.items())
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]} {row[2]}")
+def test_a_gradient_that_does_not_fit_is_refused_by_each_layer(row):
+    *arguments, shape = row
+    layer = in_numpy(*arguments, "float64")
+    output = layer.forward(values(1, *shape))
+    with pytest.raises(ValueError, match=r"grad has|cannot reshape"):
+        layer.backward(np.ones((*output.shape[:-1], output.shape[-1] + 1)))
+
+
+def test_an_empty_batch_is_flattened():
+    layer = Flatten()
+    assert layer.forward(np.zeros((0, 3, 4, 5))).shape == (0, 60)
+    assert layer.backward(np.zeros((0, 60))).shape == (0, 3, 4, 5)
+
+
+def test_every_layer_is_in_the_table():
+    elsewhere = {"Pad2d", "Dropout"}
+    assert {row[0] for row in TABLE} | elsewhere == set(layers.__all__)
