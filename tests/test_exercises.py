@@ -28,7 +28,7 @@ def exercise(request: pytest.FixtureRequest) -> Exercise:
 
 def executed(source: str, name: str):
     space: dict = {"__name__": "answer"}
-    exec(compile(source, "answer.py", "exec"), space)
+    exec(compile(source, "answer.py", "exec", dont_inherit=True), space)
     return space[name]
 
 

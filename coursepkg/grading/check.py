@@ -203,8 +203,13 @@ def _first_failure(exercise: Exercise, verdicts: list[Verdict]) -> str:
 def _size(case: Case) -> tuple[int, int, float]:
     r"""Rank cases by how easily they are done by hand."""
     numbers = [v for v in case.inputs.values() if isinstance(v, int | float)]
-    entries = sum(np.size(v) for v in case.inputs.values())
+    entries = sum(map(_entries, case.inputs.values()))
     return entries, len(case.inputs), sum(map(abs, numbers))
+
+
+def _entries(value: Any) -> int:
+    r"""Count the numbers in a value; tuples need not be rectangular."""
+    return sum(map(_entries, value)) if isinstance(value, tuple | list) else int(np.size(value))
 
 
 def _shown_call(exercise: Exercise, case: Case) -> str:

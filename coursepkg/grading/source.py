@@ -150,13 +150,12 @@ def _first(node: ast.stmt) -> int:
 
 def _join(imports: set[tuple[str, str]], pieces: list[str]) -> str:
     r"""Put pieces of source under their imports, one line for each module, the course's last."""
+    lines = [f"import {name}" for module, name in imports if not module]
     modules: dict[str, list[str]] = {}
     for module, name in sorted(imports):
-        modules.setdefault(module or name, []).append(name if module else "")
-    lines = [
-        f"from {module} import {', '.join(names)}" if names != [""] else f"import {module}"
-        for module, names in modules.items()
-    ]
+        if module:
+            modules.setdefault(module, []).append(name)
+    lines += [f"from {module} import {', '.join(names)}" for module, names in modules.items()]
     lines.sort(key=lambda line: (" coursepkg" in line, line.startswith("from"), line))
     head = ["\n".join(lines)] if lines else []
     return "\n\n\n".join([*head, *pieces]) + "\n"

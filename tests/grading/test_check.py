@@ -11,7 +11,8 @@ from scipy.signal import correlate2d
 import coursepkg
 from coursepkg import check
 from coursepkg.convolution.arithmetic import output_size
-from coursepkg.grading.check import Result, _literal
+from coursepkg.grading import Case
+from coursepkg.grading.check import Result, _literal, _size
 
 SIZE, CONV, LAYER = "convolution/output-size", "convolution/conv2d", "convolution/conv2d-layer"
 
@@ -284,3 +285,9 @@ def test_checking_a_numpy_exercise_does_not_import_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_smallest_case_is_found_among_ragged_tuples():
+    long, short = (Case("", {"stack": stack}, 0) for stack in (((1, 2), (3,)), ((4,),)))
+    assert _size(short) < _size(long)
+    assert _size(long)[0] == 3

@@ -1,5 +1,6 @@
 """Starter and solution, read off the source of a reference."""
 
+import math
 from collections.abc import Iterator
 from math import floor as down
 
@@ -33,6 +34,11 @@ def averaged(
     return np.average(values, weights=weights)
 
 
+def rounded(x: float) -> float:
+    """Round to whole turns."""
+    return down(x / math.tau) * math.tau
+
+
 class Pair:
     """Two numbers."""
 
@@ -54,6 +60,10 @@ class Countdown(Iterator[int]):
 
     def __next__(self) -> int:
         raise StopIteration
+
+
+def test_a_solution_imports_a_module_and_from_it_in_two_lines():
+    assert solution(rounded).startswith("import math\nfrom math import floor as down\n\n\n")
 
 
 def test_a_starter_imports_its_base_class():
