@@ -1,4 +1,4 @@
-r"""The arguments of a convolution, checked and normalised once, at the boundary.
+r"""The arguments of layers, checked and normalised once, at the boundary.
 
 `reference` and `fast` hand their arguments to `conv2d_arguments` and from there on see
 only pairs of integers that are known to fit together.
@@ -21,7 +21,9 @@ __all__ = [
     "IntPair",
     "Padding",
     "check_array",
+    "check_floats",
     "check_grad",
+    "check_shape",
     "conv2d_arguments",
     "one_row",
 ]
@@ -149,14 +151,80 @@ def check_array(name: str, array: Array, axes: str) -> None:
     ValueError
         If it is no array, of another rank, or not of float32, float64 or int64.
     """
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{name} is a {type(array).__name__}; pass a NumPy array (np.asarray)")
+    _check_is_array(name, array)
     if array.ndim != len(axes.split(",")):
         raise ValueError(f"{name} has shape {array.shape}; pass an array with the axes {axes}")
     if array.dtype.name not in DTYPES:
         raise ValueError(
             f"{name} has dtype {array.dtype}, in which sums overflow or round badly; "
             f"convert it with .astype to one of {', '.join(DTYPES)}"
+        )
+
+
+def check_floats(name: str, array: Array, axes: int = 0) -> None:
+    r"""Check for an array of real numbers.
+
+    Parameters
+    ----------
+    name : str
+        How the caller calls the argument; it opens the error message.
+    array : array
+    axes : int
+        How many axes it has at least.
+
+    Raises
+    ------
+    ValueError
+        If it is no array, not of float32 or float64, or has fewer axes.
+
+    Examples
+    --------
+    >>> check_floats("input", np.array([1, 2]))
+    Traceback (most recent call last):
+    ValueError: input has dtype int64; convert it, e.g. input.astype(np.float32)
+    """
+    _check_is_array(name, array)
+    if array.dtype not in (np.float32, np.float64):
+        raise ValueError(
+            f"{name} has dtype {array.dtype}; convert it, e.g. {name}.astype(np.float32)"
+        )
+    if array.ndim < axes:
+        raise ValueError(f"{name} has shape {array.shape}; pass at least {axes} axes, (N, C, ...)")
+
+
+def check_shape(
+    name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any], remedy: str
+) -> None:
+    r"""Check that an array has exactly this shape and this dtype.
+
+    Parameters
+    ----------
+    name : str
+        How the caller calls the argument; it opens the error message.
+    array : array
+    shape, dtype
+        What it has to have.
+    remedy : str
+        What to pass instead; it closes the message.
+
+    Raises
+    ------
+    ValueError
+        If it is no array, or has another shape or dtype.
+
+    Examples
+    --------
+    >>> check_shape("bias", np.zeros(3), (2,), np.dtype("float64"), "pass one number per filter")
+    Traceback (most recent call last):
+    ValueError: bias has shape (3,) where (2,) is needed; pass one number per filter
+    """
+    _check_is_array(name, array)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape} where {shape} is needed; {remedy}")
+    if array.dtype != dtype:
+        raise ValueError(
+            f"{name} is {array.dtype} where {dtype} is needed; "
+            f"convert it, e.g. {name}.astype(np.{dtype})"
         )
 
 
@@ -175,6 +243,11 @@ def check_grad(grad: Array, input: Array, arguments: Conv2dArguments) -> None:
             f"{arguments.output_shape}; pass the gradient with respect to that output"
         )
     _check_same_dtype("grad", grad, input)
+
+
+def _check_is_array(name: str, array: Array) -> None:
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} is a {type(array).__name__}; pass a NumPy array (np.asarray)")
 
 
 def _check_same_dtype(name: str, array: Array, input: Array) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from coursepkg.convolution.arguments import Array
-from coursepkg.convolution.checks import check_floats, check_shape
+from coursepkg.convolution.arguments import Array, check_floats, check_shape
 
 __all__ = ["dropout", "dropout_backward"]
 

@@ -2,8 +2,7 @@ r"""The affine layer: every output is a weighted sum of all inputs, plus a bias.
 
 from __future__ import annotations
 
-from coursepkg.convolution.arguments import Array, check_array
-from coursepkg.convolution.checks import check_shape
+from coursepkg.convolution.arguments import Array, check_array, check_shape
 
 __all__ = ["linear", "linear_backward"]
 

@@ -7,8 +7,7 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from coursepkg.convolution.arguments import Array
-from coursepkg.convolution.checks import check_floats, check_shape
+from coursepkg.convolution.arguments import Array, check_floats, check_shape
 from coursepkg.validation import integer
 
 __all__ = [

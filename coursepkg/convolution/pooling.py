@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coursepkg.convolution.arguments import Array, IntPair, check_array
+from coursepkg.convolution.arguments import Array, IntPair, check_array, check_floats, check_shape
 from coursepkg.convolution.arithmetic import pool_output_size, span
-from coursepkg.convolution.checks import check_floats, check_shape
 from coursepkg.convolution.fast import _slide
 from coursepkg.validation import pair
 

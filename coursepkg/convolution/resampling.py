@@ -15,8 +15,7 @@ from math import comb, floor, isfinite
 
 import numpy as np
 
-from coursepkg.convolution.arguments import Array, IntPair, check_array
-from coursepkg.convolution.checks import check_floats, check_shape
+from coursepkg.convolution.arguments import Array, IntPair, check_array, check_floats, check_shape
 from coursepkg.convolution.matrix import conv1d_matrix
 from coursepkg.validation import integer, pair
 

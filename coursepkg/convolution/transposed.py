@@ -15,9 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coursepkg.convolution.arguments import Array, IntPair, check_array
+from coursepkg.convolution.arguments import Array, IntPair, check_array, check_shape
 from coursepkg.convolution.arithmetic import transposed_output_size
-from coursepkg.convolution.checks import check_shape
 from coursepkg.convolution.fast import col2im, conv2d, conv2d_backward
 from coursepkg.validation import integer, pair
 
