@@ -1,5 +1,6 @@
 """Notebooks made from pages: plain Markdown, exercises without solutions, bytes that repeat."""
 
+import ast
 import base64
 import copy
 import functools
@@ -480,10 +481,17 @@ def test_a_later_cell_may_not_run_the_learners_function(book):
 
 
 def own_lines(id):
-    """Return the lines of a solution that only a solution has."""
+    """Return the lines of a solution that only a solution has; descriptions tell no secrets."""
     task = load(id)
-    starter = {line.strip() for line in task.starter.splitlines()}
-    lines = {line.strip() for line in task.solution.splitlines()} - starter
+    described = {
+        number
+        for node in ast.walk(ast.parse(task.solution))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node)
+        for number in range(node.body[0].lineno, node.body[0].end_lineno + 1)
+    }
+    numbered = enumerate(task.solution.splitlines(), start=1)
+    code = {line.strip() for number, line in numbered if number not in described}
+    lines = code - {line.strip() for line in task.starter.splitlines()}
     return {line for line in lines if len(line) > 24 and not re.match("#|from |import ", line)}
 
 
