@@ -39,6 +39,10 @@ from coursepkg.grading.source import solution, starter
 __all__ = ["Case", "Exercise", "Mistake", "exercise_ids", "from_module", "load"]
 
 
+#: What the starters of an environment import in any case.
+IMPORTED: dict[str, tuple[str, ...]] = {"numpy": (), "torch": ("torch",)}
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     r"""Inputs and what should come of them.
@@ -185,7 +189,7 @@ def from_module(id: str, module: ModuleType) -> Exercise:
         environment=module.environment,
         seconds=module.seconds,
         name=reference.__name__,
-        starter=starter(reference, *shown),
+        starter=starter(reference, *shown, modules=IMPORTED[module.environment]),
         solution=solution(reference, *shown),
         reference=reference,
         driver=driver,

@@ -13,7 +13,7 @@ __all__ = ["solution", "starter"]
 Definition = ast.FunctionDef | ast.ClassDef
 
 
-def starter(reference: Any, *others: Any) -> str:
+def starter(reference: Any, *others: Any, modules: tuple[str, ...] = ()) -> str:
     r"""Return what a learner begins with: signature, docstring, `raise NotImplementedError`.
 
     Annotations stay if they need no import; otherwise the docstring has to tell the types. A
@@ -25,6 +25,8 @@ def starter(reference: Any, *others: Any) -> str:
         Defined in a module of its own, with a docstring.
     *others : function or class
         What else a solution is made of.
+    modules : tuple of str
+        What is imported in any case.
 
     Returns
     -------
@@ -38,20 +40,25 @@ def starter(reference: Any, *others: Any) -> str:
     >>> print(starter(span).splitlines()[0])
     def span(kernel: int, dilation: int = 1) -> int:
     """
-    imports: set[tuple[str, str]] = set()
+    imports = {("", module) for module in modules}
     for source in (reference, *others):
         _, tree = _module(source)
-        imports |= _imports(tree, _names(_definitions(tree)[source.__name__]))
+        imports |= _imports(tree, set().union(*map(_names, _needed(tree, source.__name__))))
     text, tree = _module(reference)
     stub = _stub(_definitions(tree)[reference.__name__], text.splitlines())
-    modules = {pair for pair in imports if not pair[0]}
-    return _join(modules | _imports(tree, _names(ast.parse(stub))), [stub])
+    plain = {pair for pair in imports if not pair[0]}
+    return _join(plain | _imports(tree, _names(ast.parse(stub))), [stub])
 
 
 def solution(*references: Any) -> str:
     r"""Return the source of functions or classes, with all that they need to run.
 
     That is: what they use from their own module, and imports for the rest.
+
+    Raises
+    ------
+    ValueError
+        If two of their modules define something of the same name.
 
     Examples
     --------
@@ -60,10 +67,17 @@ def solution(*references: Any) -> str:
     from coursepkg.validation import integer
     """
     imports: set[tuple[str, str]] = set()
-    pieces = []
+    pieces: list[str] = []
+    homes: dict[str, str] = {}
     for reference in references:
         text, tree = _module(reference)
         nodes = _needed(tree, reference.__name__)
+        for name in {node.name for node in nodes if isinstance(node, Definition)}:
+            if homes.setdefault(name, reference.__module__) != reference.__module__:
+                raise ValueError(
+                    f"{name} stands in {homes[name]} and in {reference.__module__}; "
+                    "rename one, as a solution holds both"
+                )
         imports |= _imports(tree, set().union(*map(_names, nodes)))
         first, *rest = (_verbatim(node, text.splitlines()) for node in nodes)
         pieces += [f"# From {reference.__module__}\n{first}", *rest]
@@ -81,8 +95,9 @@ def _definitions(tree: ast.Module) -> dict[str, Any]:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found[node.name] = node
-        elif isinstance(node, ast.Assign):
-            found |= dict.fromkeys(set().union(*map(_names, node.targets)), node)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= dict.fromkeys(set().union(*map(_names, targets)), node)
     return found
 
 
@@ -134,7 +149,10 @@ def _header(node: Definition, lines: list[str]) -> str:
         if not set().union(*map(_names, annotations)) <= set(dir(builtins)):
             for argument in arguments:
                 argument.annotation = None
-            return f"{' ' * node.col_offset}def {node.name}({ast.unparse(node.args)}):"
+            above = lines[_first(node) - 1 : node.lineno - 1]  # decorators
+            return "\n".join(
+                [*above, f"{' ' * node.col_offset}def {node.name}({ast.unparse(node.args)}):"]
+            )
     return "\n".join(lines[_first(node) - 1 : node.body[0].lineno - 1])
 
 

@@ -1,5 +1,6 @@
 """Starter and solution, read off the source of a reference."""
 
+import importlib
 import math
 from collections.abc import Iterator
 from math import floor as down
@@ -7,6 +8,9 @@ from math import floor as down
 import numpy as np
 import pytest
 
+from coursepkg.convolution.activations import relu_backward
+from coursepkg.convolution.losses import softmax_backward
+from coursepkg.convolution.normalization import batch_norm
 from coursepkg.grading.source import solution, starter
 
 Number = int | float
@@ -39,6 +43,23 @@ def rounded(x: float) -> float:
     return down(x / math.tau) * math.tau
 
 
+TURN: float = math.tau
+
+
+def turned(x: float) -> float:
+    """Go once round."""
+    return x + TURN
+
+
+class Still:
+    """Does not move."""
+
+    @staticmethod
+    def moved(x: np.ndarray) -> np.ndarray:
+        """Return it."""
+        return x
+
+
 class Pair:
     """Two numbers."""
 
@@ -64,6 +85,32 @@ class Countdown(Iterator[int]):
 
 def test_a_solution_imports_a_module_and_from_it_in_two_lines():
     assert solution(rounded).startswith("import math\nfrom math import floor as down\n\n\n")
+
+
+def test_a_solution_holds_annotated_constants():
+    assert executed(solution(turned))["turned"](0.0) == math.tau
+
+
+@pytest.mark.parametrize("module", ["padding", "resampling", "network", "pooling", "visualize"])
+def test_every_public_function_of_a_module_has_a_solution_that_runs(module):
+    module = importlib.import_module(f"coursepkg.convolution.{module}")
+    for name in module.__all__:
+        public = getattr(module, name)
+        if getattr(public, "__module__", None) == module.__name__:
+            assert name in executed(solution(public))
+
+
+def test_a_solution_refuses_two_things_of_one_name():
+    with pytest.raises(ValueError, match=r"^_check stands in .*; rename one"):
+        solution(softmax_backward, relu_backward, batch_norm)
+
+
+def test_a_starter_keeps_decorators_without_annotations():
+    assert "    @staticmethod\n    def moved(x):" in starter(Still)
+
+
+def test_a_starter_imports_what_it_is_told_to():
+    assert starter(scaled, modules=("torch",)).startswith("import torch\n\n\ndef scaled")
 
 
 def test_a_starter_imports_its_base_class():

@@ -175,7 +175,7 @@ def _pooled_without_padding(padded, options, ceil_mode):
 
 def zeros_around(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     """You pad with zeros, and where all pixels are negative a zero is the largest. Pad with
-    `-np.inf`, which never wins.
+    `-np.inf`, for integers with `np.iinfo(input.dtype).min`: they never win.
     """
     options = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation}
     max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)

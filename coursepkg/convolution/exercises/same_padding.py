@@ -16,8 +16,8 @@ Do these on squared paper first:
   is missing, and it goes after. So `(0, 1)`.
 - 6 pixels, 1 tap, stride 2: three outputs at pixels 0, 2 and 4. Nothing to add: `(0, 0)`.
 
-With `dilation` the taps lie so many pixels apart. An argument that is not an integer of at least
-1 is a mistake of the caller: raise a `ValueError`.
+With `dilation` the taps lie so many pixels apart. An argument that is not an `int` of at least 1
+(5.0 is none) is a mistake of the caller: raise a `ValueError`.
 """
 
 from __future__ import annotations

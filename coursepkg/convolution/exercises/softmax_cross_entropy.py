@@ -207,6 +207,17 @@ def one_maximum_for_all(input, target):
     return _from_probabilities(powers / powers.sum(axis=1, keepdims=True), target)
 
 
+def one_maximum_for_all_rows(input, target):
+    """You subtract the largest logit of the whole batch. In a row far below it all powers become 0,
+    and the logarithm of their sum is minus infinity: subtract the largest of each row.
+    """
+    z = input - input.max()
+    powers = np.exp(z)
+    sums = powers.sum(axis=1, keepdims=True)
+    loss = -(z - np.log(sums))[np.arange(len(z)), target].mean()
+    return float(loss), _from_probabilities(powers / sums, target)[1]
+
+
 def logarithm_of_zero(input, target):
     """Your probabilities are right, but a small one is rounded to 0, and its logarithm is infinite.
     Take the logarithm of the formula first: the logit, less the logarithm of the sum.
@@ -262,6 +273,7 @@ WRONG = (
     softmax_over_everything,
     powers_overflow,
     one_maximum_for_all,
+    one_maximum_for_all_rows,
     logarithm_of_zero,
     something_added_to_p,
     input_shifted_in_place,
