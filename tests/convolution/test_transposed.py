@@ -1,5 +1,6 @@
 r"""Transposed convolution against PyTorch, as the adjoint of convolution, and bad input."""
 
+import re
 from itertools import product
 
 import numpy as np
@@ -120,48 +121,92 @@ def test_arguments_are_left_alone(settings):
 X, W, B = arrays((2, 4, 3, 5), (4, 3, 3, 2), 1)
 
 
+AXES = "pass shape (C_in, C_out/groups, kh, kw), one row per channel of the input"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"input": X[0]}, "input has shape"),
-        ({"input": X.astype("uint8")}, "input has dtype uint8"),
-        ({"input": X[:, :, :0]}, "size=0"),
-        ({"weight": W[0]}, "weight has shape"),
-        ({"weight": W[:3]}, "weight has shape .* but input has 4 channels"),
-        ({"weight": W[:, :0]}, "weight has shape"),
-        ({"weight": W[:, :, :0]}, "weight has shape"),
-        ({"weight": W.astype("float32")}, "weight is float32 where float64"),
-        ({"groups": 3}, "groups=3 does not divide the 4 channels"),
-        ({"groups": 0}, "groups=0"),
-        ({"stride": 0}, "stride=0"),
-        ({"padding": 9}, "padding=9 removes all"),
-        ({"output_padding": 1}, "output_padding=1 must be smaller"),
-        ({"dilation": (1, 0)}, "dilation=0"),
+        ({"input": X[0]}, "input has shape (4, 3, 5); pass an array with the axes (N, C, H, W)"),
+        (
+            {"input": X.astype("uint8")},
+            "input has dtype uint8, in which sums overflow or round badly; "
+            "convert it with .astype to one of float32, float64, int64",
+        ),
+        ({"input": X[:, :, :0]}, "size=0 is too small; use an integer of at least 1"),
+        ({"input": X.tolist()}, "input is a list; pass a NumPy array (np.asarray)"),
+        (
+            {"weight": W[0]},
+            "weight has shape (3, 3, 2); pass an array with the axes (C_in, C_out/groups, kh, kw)",
+        ),
+        ({"weight": W[:3]}, f"weight has shape (3, 3, 3, 2) but input has 4 channels; {AXES}"),
+        ({"weight": W[:, :0]}, f"weight has shape (4, 0, 3, 2) but input has 4 channels; {AXES}"),
+        (
+            {"weight": W[:, :, :0]},
+            f"weight has shape (4, 3, 0, 2) but input has 4 channels; {AXES}",
+        ),
+        (
+            {"weight": W.astype("float32")},
+            "weight is float32 where float64 is needed; convert it, e.g. weight.astype(np.float64)",
+        ),
+        (
+            {"groups": 3},
+            "groups=3 does not divide the 4 channels of the input; use a divisor of 4",
+        ),
+        ({"groups": 0}, "groups=0 is too small; use an integer of at least 1"),
+        ({"stride": 0}, "stride=0 is too small; use an integer of at least 1"),
+        ({"dilation": (1, 0)}, "dilation=0 is too small; use an integer of at least 1"),
+        ({"padding": -1}, "padding=-1 is too small; use an integer of at least 0"),
+        ({"output_padding": -1}, "output_padding=-1 is too small; use an integer of at least 0"),
+        (
+            {"padding": 9},
+            "padding=9 removes all of the 5 output pixels; use a padding of at most 2",
+        ),
+        (
+            {"output_padding": 1},
+            "output_padding=1 must be smaller than stride=1 or dilation=1; "
+            "lower it or raise the stride",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(change, message):
     arguments = {"input": X, "weight": W} | change
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         conv_transpose2d(**arguments)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         conv_transpose2d_backward(conv_transpose2d(X, W), **arguments)
 
 
 @pytest.mark.parametrize(
     ("bias", "message"),
     [
-        (B[:2], r"bias has shape \(2,\) where \(3,\) is needed"),
-        (B.astype("float32"), "bias is float32"),
-        (B.tolist(), "bias is a list"),
+        (B[:2], "bias has shape (2,) where (3,) is needed; pass one number per output channel"),
+        (
+            B.astype("float32"),
+            "bias is float32 where float64 is needed; convert it, e.g. bias.astype(np.float64)",
+        ),
+        (B.tolist(), "bias is a list; pass a NumPy array (np.asarray)"),
     ],
 )
 def test_a_bad_bias_is_refused(bias, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         conv_transpose2d(X, W, bias)
 
 
-def test_a_gradient_of_another_shape_or_dtype_is_refused():
-    with pytest.raises(ValueError, match=r"grad has shape \(2, 4, 3, 5\) where \(2, 3, 5, 6\)"):
-        conv_transpose2d_backward(X, X, W)
-    with pytest.raises(ValueError, match="grad is float32"):
-        conv_transpose2d_backward(conv_transpose2d(X, W).astype("float32"), X, W)
+@pytest.mark.parametrize(
+    ("grad", "message"),
+    [
+        (
+            X,
+            "grad has shape (2, 4, 3, 5) where (2, 3, 5, 6) is needed; "
+            "pass the gradient of the output",
+        ),
+        (
+            conv_transpose2d(X, W).astype("float32"),
+            "grad is float32 where float64 is needed; convert it, e.g. grad.astype(np.float64)",
+        ),
+    ],
+)
+def test_a_gradient_of_another_shape_or_dtype_is_refused(grad, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        conv_transpose2d_backward(grad, X, W)
