@@ -39,7 +39,7 @@ def relu(input: Array) -> Array:
     array([0., 0., 3.])
     """
     check_floats("input", input)
-    return np.maximum(input, 0)
+    return np.asarray(np.maximum(input, 0))
 
 
 def relu_backward(grad: Array, output: Array) -> Array:
@@ -98,8 +98,7 @@ def sigmoid(input: Array) -> Array:
     """
     check_floats("input", input)
     power = np.exp(-np.abs(input))
-    output: Array = np.where(input >= 0, 1, power) / (1 + power)
-    return output
+    return np.asarray(np.where(input >= 0, 1, power) / (1 + power))
 
 
 def sigmoid_backward(grad: Array, output: Array) -> Array:
@@ -127,7 +126,7 @@ def sigmoid_backward(grad: Array, output: Array) -> Array:
     """
     _check(grad, output)
     grad_input: Array = grad * output * (1 - output)
-    return grad_input
+    return np.asarray(grad_input)
 
 
 def tanh(input: Array) -> Array:
@@ -152,7 +151,7 @@ def tanh(input: Array) -> Array:
     array([-1.,  0.,  1.])
     """
     check_floats("input", input)
-    return np.tanh(input)
+    return np.asarray(np.tanh(input))
 
 
 def tanh_backward(grad: Array, output: Array) -> Array:
@@ -180,7 +179,7 @@ def tanh_backward(grad: Array, output: Array) -> Array:
     """
     _check(grad, output)
     grad_input: Array = grad * (1 - output**2)
-    return grad_input
+    return np.asarray(grad_input)
 
 
 def _check(grad: Array, output: Array) -> None:

@@ -6,7 +6,10 @@ only pairs of integers that are known to fit together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -20,17 +23,25 @@ __all__ = [
     "Conv2dArguments",
     "IntPair",
     "Padding",
+    "Padding1d",
+    "Single",
     "check_array",
     "check_floats",
     "check_grad",
+    "check_is_array",
+    "check_rng",
     "check_shape",
+    "conv1d_arguments",
     "conv2d_arguments",
+    "number",
     "one_row",
 ]
 
 Array = NDArray[Any]
 IntPair = int | tuple[int, int]
 Padding = IntPair | Literal["same", "valid"]
+Single = int | tuple[int]
+Padding1d = Single | Literal["same", "valid"]
 
 #: What the NumPy convolutions take.
 DTYPES = ("float32", "float64", "int64")
@@ -116,23 +127,58 @@ def conv2d_arguments(
     return Conv2dArguments((kh, kw), (sh, sw), (dh, dw), pads, groups, output_shape)
 
 
+def conv1d_arguments(
+    input: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Single,
+    padding: Padding1d,
+    dilation: Single,
+    groups: int,
+) -> tuple[IntPair, Padding, IntPair, int]:
+    r"""Check the arrays of a 1-D convolution; return its settings for images of one row.
+
+    What has no shape in its message is left to `conv2d_arguments`.
+
+    Parameters
+    ----------
+    input : (N, C_in, L) array
+        N may be 0.
+    weight : (C_out, C_in/groups, k) array
+    bias : (C_out,) array, optional
+    stride, padding, dilation, groups
+        As in `torch.nn.functional.conv1d`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+    """
+    check_array("input", input, "(N, C, L)")
+    check_array("weight", weight, "(C_out, C_in/groups, k)")
+    _check_channels(input, weight, bias, integer("groups", groups, 1))
+    if input.shape[2] == 0:
+        raise ValueError(f"input has shape {input.shape}; give it a length of at least 1")
+    return one_row(stride, padding, dilation, groups)
+
+
 def one_row(
-    stride: int, padding: int | Literal["same", "valid"], dilation: int, groups: int
+    stride: Single, padding: Padding1d, dilation: Single, groups: int
 ) -> tuple[IntPair, Padding, IntPair, int]:
     r"""Turn the settings of a 1-D convolution into those of a 2-D one over images of one row.
 
     Parameters
     ----------
     stride, padding, dilation, groups
-        As in `torch.nn.functional.conv1d`.
+        As in `torch.nn.functional.conv1d`: integers, or tuples of one.
 
     Examples
     --------
-    >>> one_row(2, 1, 3, 4)
+    >>> one_row(2, 1, (3,), 4)
     ((1, 2), (0, 1), (1, 3), 4)
     """
-    rows: Padding = padding if isinstance(padding, str) else (0, padding)
-    return (1, stride), rows, (1, dilation), groups
+    rows: Padding = padding if isinstance(padding, str) else (0, _only(padding))
+    return (1, _only(stride)), rows, (1, _only(dilation)), groups
 
 
 def check_array(name: str, array: Array, axes: str) -> None:
@@ -151,7 +197,7 @@ def check_array(name: str, array: Array, axes: str) -> None:
     ValueError
         If it is no array, of another rank, or not of float32, float64 or int64.
     """
-    _check_is_array(name, array)
+    check_is_array(name, array)
     if array.ndim != len(axes.split(",")):
         raise ValueError(f"{name} has shape {array.shape}; pass an array with the axes {axes}")
     if array.dtype.name not in DTYPES:
@@ -183,7 +229,7 @@ def check_floats(name: str, array: Array, axes: int = 0) -> None:
     Traceback (most recent call last):
     ValueError: input has dtype int64; convert it, e.g. input.astype(np.float32)
     """
-    _check_is_array(name, array)
+    check_is_array(name, array)
     if array.dtype not in (np.float32, np.float64):
         raise ValueError(
             f"{name} has dtype {array.dtype}; convert it, e.g. {name}.astype(np.float32)"
@@ -218,7 +264,7 @@ def check_shape(
     Traceback (most recent call last):
     ValueError: bias has shape (3,) where (2,) is needed; pass one number per filter
     """
-    _check_is_array(name, array)
+    check_is_array(name, array)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape} where {shape} is needed; {remedy}")
     if array.dtype != dtype:
@@ -245,9 +291,71 @@ def check_grad(grad: Array, input: Array, arguments: Conv2dArguments) -> None:
     _check_same_dtype("grad", grad, input)
 
 
-def _check_is_array(name: str, array: Array) -> None:
+def check_rng(rng: np.random.Generator) -> None:
+    r"""Check for a source of random numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, such as a seed.
+    """
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng={rng!r} is no generator; pass np.random.default_rng(seed)")
+
+
+def number(name: str, value: object, allowed: Callable[[float], bool], remedy: str) -> float:
+    r"""Return `value` as a `float`, which leaves the dtype of arrays alone.
+
+    NumPy's own numbers do not: a float32 array times a `np.float64` is float64.
+
+    Parameters
+    ----------
+    name : str
+        How the caller calls the argument; it opens the error message.
+    value : object
+        Any real number, but no `bool`.
+    allowed : callable
+        Says of a finite number whether it will do.
+    remedy : str
+        What to pass instead; it closes the message.
+
+    Raises
+    ------
+    ValueError
+        If `value` is no number, not finite or not allowed.
+
+    Examples
+    --------
+    >>> number("p", np.float64(0.5), lambda p: 0 <= p < 1, "use 0 <= p < 1")
+    0.5
+    >>> number("p", 2, lambda p: 0 <= p < 1, "use 0 <= p < 1")
+    Traceback (most recent call last):
+    ValueError: p=2 is out of range; use 0 <= p < 1
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name}={value!r} is no number; {remedy}")
+    if not (isfinite(value) and allowed(float(value))):
+        raise ValueError(f"{name}={value!r} is out of range; {remedy}")
+    return float(value)
+
+
+def check_is_array(name: str, array: Array) -> None:
+    r"""Check for a NumPy array, of any shape and dtype.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, such as a list.
+    """
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{name} is a {type(array).__name__}; pass a NumPy array (np.asarray)")
+
+
+def _only(value: Single) -> int:
+    r"""Take an integer out of a tuple of one; what is wrong otherwise is found later."""
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        return value[0]
+    return value
 
 
 def _check_same_dtype(name: str, array: Array, input: Array) -> None:

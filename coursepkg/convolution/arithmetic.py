@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from coursepkg.validation import integer, pair
 
@@ -145,8 +145,9 @@ def pool_output_size(
     Raises
     ------
     ValueError
-        As `output_size`, and if `padding` exceeds half of `kernel`: such a window could lie in
-        the padding alone and would have no maximum.
+        As `output_size`, and if `padding` exceeds half of `kernel`. Without dilation this keeps
+        windows from lying in the padding alone, where there is no maximum. With dilation, all
+        taps may still fall on padding; the maximum is then minus infinity, as in PyTorch.
 
     References
     ----------
@@ -525,6 +526,11 @@ def receptive_field(windows: Iterable[Window]) -> ReceptiveField:
     -------
     ReceptiveField
 
+    Raises
+    ------
+    ValueError
+        If `windows` is no list, or holds what has not the attributes of a `Window`.
+
     References
     ----------
     Araujo, Norris & Sim (2019), "Single-path networks", where the recursion runs from the output
@@ -537,9 +543,21 @@ def receptive_field(windows: Iterable[Window]) -> ReceptiveField:
     >>> receptive_field([Window(11, stride=4, padding=2), Window(3, stride=2)])
     ReceptiveField(size=19, jump=8, start=-2)
     """
+    windows = _checked(windows)
     size, jump, start = 1, 1, 0
     for window in windows:
         size += (span(window.kernel, window.dilation) - 1) * jump
         start -= window.padding * jump
         jump *= window.stride
     return ReceptiveField(size, jump, start)
+
+
+def _checked(windows: Iterable[Window]) -> list[Window]:
+    stack: list[Any] = list(windows) if isinstance(windows, Iterable) else [None]
+    settings = ("kernel", "stride", "padding", "dilation")
+    if not all(hasattr(window, name) for window in stack for name in settings):
+        raise ValueError(
+            f"windows={windows!r} is no list of windows; "
+            "use a list such as [Window(3), Window(3, stride=2)]"
+        )
+    return stack

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from coursepkg.convolution.arguments import Array, check_floats, check_shape
+from coursepkg.convolution.arguments import (
+    Array,
+    check_floats,
+    check_rng,
+    check_shape,
+    number,
+)
 
-__all__ = ["dropout", "dropout_backward"]
+__all__ = ["check_dropout", "dropout", "dropout_backward"]
 
 
-def dropout(input: Array, p: float, rng: np.random.Generator) -> tuple[Array, Array]:
+def dropout(
+    input: Array, p: float = 0.5, rng: np.random.Generator | None = None
+) -> tuple[Array, Array]:
     r"""Set each element to 0 with probability `p`, and divide the others by 1 - p.
 
     Thanks to the division the output equals the input in the mean, so nothing has to be done
@@ -20,8 +28,8 @@ def dropout(input: Array, p: float, rng: np.random.Generator) -> tuple[Array, Ar
     input : float32 or float64 array of any shape
     p : float
         Probability of being dropped, 0 <= p < 1.
-    rng : Generator
-        Where the random numbers come from.
+    rng : Generator, optional
+        Where the random numbers come from; a new one, different each time, if not given.
 
     Returns
     -------
@@ -33,7 +41,8 @@ def dropout(input: Array, p: float, rng: np.random.Generator) -> tuple[Array, Ar
     Raises
     ------
     ValueError
-        If `input` is no array of these dtypes, or `p` is no probability below 1.
+        If `input` is no array of these dtypes, `p` is no probability below 1, or `rng` is no
+        generator.
 
     Notes
     -----
@@ -50,9 +59,9 @@ def dropout(input: Array, p: float, rng: np.random.Generator) -> tuple[Array, Ar
     >>> dropout(np.ones(5), 0.5, np.random.default_rng(0))[0]
     array([2., 0., 0., 0., 2.])
     """
-    check_floats("input", input)
-    if not 0 <= p < 1:
-        raise ValueError(f"p={p} is no share of elements to drop; use 0 <= p < 1")
+    check_dropout(input, p)
+    rng = np.random.default_rng() if rng is None else rng
+    check_rng(rng)
     kept = rng.random(input.shape) >= p
     mask = (kept / (1 - p)).astype(input.dtype)
     return input * mask, mask
@@ -85,3 +94,15 @@ def dropout_backward(grad: Array, mask: Array) -> Array:
     remedy = "pass the gradient with respect to the output"
     check_shape("grad", grad, mask.shape, mask.dtype, remedy)
     return grad * mask
+
+
+def check_dropout(input: Array, p: float) -> None:
+    r"""Check the arguments of `dropout`.
+
+    Raises
+    ------
+    ValueError
+        If `input` is no array of float32 or float64, or `p` is no probability below 1.
+    """
+    check_floats("input", input)
+    number("p", p, lambda share: 0 <= share < 1, "use 0 <= p < 1")

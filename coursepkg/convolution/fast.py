@@ -16,8 +16,6 @@ after the other, are additions.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from coursepkg.convolution.arguments import (
@@ -25,10 +23,13 @@ from coursepkg.convolution.arguments import (
     Conv2dArguments,
     IntPair,
     Padding,
+    Padding1d,
+    Single,
     check_array,
     check_grad,
+    check_shape,
+    conv1d_arguments,
     conv2d_arguments,
-    one_row,
 )
 from coursepkg.convolution.arithmetic import output_size
 from coursepkg.validation import pair
@@ -292,9 +293,9 @@ def conv1d(
     input: Array,
     weight: Array,
     bias: Array | None = None,
-    stride: int = 1,
-    padding: int | Literal["same", "valid"] = 0,
-    dilation: int = 1,
+    stride: Single = 1,
+    padding: Padding1d = 0,
+    dilation: Single = 1,
     groups: int = 1,
 ) -> Array:
     r"""Apply a bank of 1-D filters: a 2-D convolution over images of one row.
@@ -305,7 +306,7 @@ def conv1d(
     weight : (C_out, C_in/groups, k) array
     bias : (C_out,) array, optional
     stride, padding, dilation, groups
-        As in `conv2d`, with one number for the one axis.
+        As in `conv2d`, with one number, or a tuple of one, for the one axis.
 
     Returns
     -------
@@ -322,9 +323,7 @@ def conv1d(
     >>> conv1d(x, np.array([[[-1.0, 1.0]]]))
     array([[[0., 4., 0.]]])
     """
-    check_array("input", input, "(N, C, L)")
-    check_array("weight", weight, "(C_out, C_in/groups, k)")
-    settings = one_row(stride, padding, dilation, groups)
+    settings = conv1d_arguments(input, weight, bias, stride, padding, dilation, groups)
     image, filters = input[:, :, None, :], weight[:, :, None, :]  # H = kh = 1
     return conv2d(image, filters, bias, *settings)[:, :, 0, :]
 
@@ -333,9 +332,9 @@ def conv1d_backward(
     grad: Array,
     input: Array,
     weight: Array,
-    stride: int = 1,
-    padding: int | Literal["same", "valid"] = 0,
-    dilation: int = 1,
+    stride: Single = 1,
+    padding: Padding1d = 0,
+    dilation: Single = 1,
     groups: int = 1,
 ) -> tuple[Array, Array, Array]:
     r"""Send the gradient of a loss back through `conv1d`.
@@ -366,11 +365,13 @@ def conv1d_backward(
     (array([[[10., 11.,  1.]]]), array([[[3., 5.]]]), array([2.]))
     """
     check_array("grad", grad, "(N, C_out, L')")
-    check_array("input", input, "(N, C, L)")
-    check_array("weight", weight, "(C_out, C_in/groups, k)")
-    grad, image, filters = (a[:, :, None, :] for a in (grad, input, weight))  # H = kh = 1
-    settings = one_row(stride, padding, dilation, groups)
-    grad_input, grad_weight, grad_bias = conv2d_backward(grad, image, filters, *settings)
+    settings = conv1d_arguments(input, weight, None, stride, padding, dilation, groups)
+    image, filters = input[:, :, None, :], weight[:, :, None, :]  # H = kh = 1
+    n, c_out, _, length = conv2d_arguments(image, filters, None, *settings).output_shape
+    remedy = "pass the gradient of the output"
+    check_shape("grad", grad, (n, c_out, length), input.dtype, remedy)
+    rows = grad[:, :, None, :]
+    grad_input, grad_weight, grad_bias = conv2d_backward(rows, image, filters, *settings)
     return grad_input[:, :, 0, :], grad_weight[:, :, 0, :], grad_bias
 
 

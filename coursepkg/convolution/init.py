@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from coursepkg.convolution.arguments import Array
+from coursepkg.convolution.arguments import Array, check_rng, number
 from coursepkg.validation import integer
 
 __all__ = [
@@ -47,7 +47,8 @@ def fan_in_and_out(shape: tuple[int, ...]) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        If `shape` has fewer than two entries, or one that is no integer of at least 1.
+        If `shape` is no tuple, has fewer than two entries, or one that is no integer of at
+        least 1.
 
     Notes
     -----
@@ -59,9 +60,10 @@ def fan_in_and_out(shape: tuple[int, ...]) -> tuple[int, int]:
     >>> fan_in_and_out((100, 4320)), fan_in_and_out((30, 1, 5, 5))
     ((4320, 100), (25, 750))
     """
-    if len(shape) < 2:
+    sizes = _sizes(shape, 1)
+    if len(sizes) < 2:
         raise ValueError(f"shape={shape} has no fan; use (out, in) or (out, in, *kernel)")
-    out, into, *kernel = (integer("shape", n, 1) for n in shape)
+    out, into, *kernel = sizes
     return into * math.prod(kernel), out * math.prod(kernel)
 
 
@@ -87,16 +89,18 @@ def normal(
     Raises
     ------
     ValueError
-        If `std` is negative or not finite, or `dtype` is no float32 or float64.
+        If `shape` is no tuple of sizes, `std` is negative or not finite, `rng` is no generator,
+        or `dtype` is no float32 or float64.
 
     Examples
     --------
     >>> normal((2, 3), 0.01, np.random.default_rng(0)).shape
     (2, 3)
     """
-    if not 0 <= std < math.inf:
-        raise ValueError(f"std={std!r} is out of range; use a finite number of at least 0")
-    return rng.normal(0, std, shape).astype(_float(dtype))
+    sizes = _sizes(shape, 0)
+    std = number("std", std, lambda s: s >= 0, "use a finite number of at least 0")
+    check_rng(rng)
+    return rng.normal(0, std, sizes).astype(_float(dtype))
 
 
 def xavier_normal(
@@ -236,8 +240,15 @@ def kaiming_uniform(
 def _uniform(
     shape: tuple[int, ...], variance: float, rng: np.random.Generator, dtype: DTypeLike
 ) -> Array:
+    check_rng(rng)
     bound = math.sqrt(3 * variance)  # a uniform number in [-b, b] has variance b**2 / 3
     return rng.uniform(-bound, bound, shape).astype(_float(dtype))
+
+
+def _sizes(shape: tuple[int, ...], minimum: int) -> tuple[int, ...]:
+    if not isinstance(shape, (tuple, list)):
+        raise ValueError(f"shape={shape!r} is no tuple; use (out, in) or (out, in, *kernel)")
+    return tuple(integer("shape", n, minimum) for n in shape)
 
 
 def _float(dtype: DTypeLike) -> np.dtype[Any]:

@@ -8,9 +8,10 @@ puts their gradients into `grad_weight` and `grad_bias`, replacing those of the 
 and `grad_bias` also in a layer without bias. A layer that behaves differently while training has
 a switch `training`, on at first.
 
-Layers check nothing themselves: shapes, dtypes and settings are refused by the functions that
-they call, and a refused input leaves the layer as it was. `backward` without a `forward` before
-it raises a `RuntimeError`.
+Shapes, dtypes and settings are refused by the functions that the layers call, and a refused
+input leaves the layer as it was. `backward` without a `forward` before it raises a
+`RuntimeError`. Layers keep references, not copies: do not change an input or a weight between
+`forward` and `backward`.
 """
 
 from __future__ import annotations
@@ -27,9 +28,17 @@ from coursepkg.convolution.activations import (
     tanh,
     tanh_backward,
 )
-from coursepkg.convolution.arguments import Array, IntPair, Padding
-from coursepkg.convolution.dropout import dropout, dropout_backward
-from coursepkg.convolution.fast import conv2d, conv2d_backward
+from coursepkg.convolution.arguments import (
+    Array,
+    IntPair,
+    Padding,
+    Padding1d,
+    Single,
+    check_floats,
+    check_shape,
+)
+from coursepkg.convolution.dropout import check_dropout, dropout, dropout_backward
+from coursepkg.convolution.fast import conv1d, conv1d_backward, conv2d, conv2d_backward
 from coursepkg.convolution.linear import linear, linear_backward
 from coursepkg.convolution.losses import softmax, softmax_backward
 from coursepkg.convolution.normalization import (
@@ -52,6 +61,7 @@ from coursepkg.convolution.pooling import (
 from coursepkg.convolution.transposed import conv_transpose2d, conv_transpose2d_backward
 
 __all__ = [
+    "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
     "Linear",
@@ -172,6 +182,57 @@ class Conv2d:
             If `grad` does not have the output's shape and dtype.
         """
         grad_input, self.grad_weight, grad_bias = conv2d_backward(
+            grad, _kept(self.input), self.weight, *self.settings
+        )
+        self.grad_bias = None if self.bias is None else grad_bias
+        return grad_input
+
+
+class Conv1d:
+    r"""A convolution along one axis with its weights.
+
+    Parameters
+    ----------
+    weight : (C_out, C_in/groups, k) array
+        One filter per output channel.
+    bias : (C_out,) array, optional
+    stride, padding, dilation, groups
+        As in `coursepkg.convolution.fast.conv1d`.
+
+    Examples
+    --------
+    >>> layer = Conv1d(np.array([[[-1.0, 1.0]]]))
+    >>> layer.forward(np.array([[[1.0, 1.0, 5.0]]]))
+    array([[[0., 4.]]])
+    >>> layer.backward(np.array([[[0.0, 1.0]]]))
+    array([[[ 0., -1.,  1.]]])
+    """
+
+    def __init__(
+        self,
+        weight: Array,
+        bias: Array | None = None,
+        stride: Single = 1,
+        padding: Padding1d = 0,
+        dilation: Single = 1,
+        groups: int = 1,
+    ) -> None:
+        r"""Keep the weights and the settings."""
+        self.weight, self.bias = weight, bias
+        self.settings = (stride, padding, dilation, groups)
+        self.input: Array | None = None
+        self.grad_weight: Array | None = None
+        self.grad_bias: Array | None = None
+
+    def forward(self, input: Array) -> Array:
+        r"""Convolve: (N, C_in, L) -> (N, C_out, L')."""
+        output = conv1d(input, self.weight, self.bias, *self.settings)
+        self.input = input
+        return output
+
+    def backward(self, grad: Array) -> Array:
+        r"""Return the gradient of the input; keep those of the weights."""
+        grad_input, self.grad_weight, grad_bias = conv1d_backward(
             grad, _kept(self.input), self.weight, *self.settings
         )
         self.grad_bias = None if self.bias is None else grad_bias
@@ -419,7 +480,9 @@ class Pad2d:
     array([[[[7., 7., 8.]]]])
     """
 
-    def __init__(self, padding: Sides, mode: PaddingMode = "constant", value: float = 0.0) -> None:
+    def __init__(
+        self, padding: Sides, mode: PaddingMode = "constant", value: float | None = 0.0
+    ) -> None:
         r"""Keep the settings."""
         self.padding, self.mode, self.value = padding, mode, value
 
@@ -450,12 +513,16 @@ class Flatten:
 
     def forward(self, input: Array) -> Array:
         r"""Reshape: (N, C, H, W) -> (N, C*H*W)."""
+        check_floats("input", input, axes=1)
         self.input = input
         return input.reshape(len(input), math.prod(input.shape[1:]))
 
     def backward(self, grad: Array) -> Array:
         r"""Give the gradient the shape of the input."""
-        return grad.reshape(_kept(self.input).shape)
+        input = _kept(self.input)
+        shape = (len(input), math.prod(input.shape[1:]))
+        check_shape("grad", grad, shape, input.dtype, "pass the gradient of the output")
+        return grad.reshape(input.shape)
 
 
 class ReLU:
@@ -531,7 +598,12 @@ class Tanh:
 
 
 class Softmax:
-    r"""Logits become probabilities, along axis 1.
+    r"""Logits become probabilities.
+
+    Parameters
+    ----------
+    dim : int
+        The axis of the classes, as in `coursepkg.convolution.losses.softmax`.
 
     Examples
     --------
@@ -539,18 +611,19 @@ class Softmax:
     array([[0.25, 0.75]])
     """
 
-    def __init__(self) -> None:
-        r"""Keep nothing yet."""
+    def __init__(self, dim: int = 1) -> None:
+        r"""Keep the setting."""
+        self.dim = dim
         self.output: Array | None = None
 
     def forward(self, input: Array) -> Array:
         r"""Apply the function to the input."""
-        self.output = softmax(input)
+        self.output = softmax(input, self.dim)
         return self.output
 
     def backward(self, grad: Array) -> Array:
         r"""Return the gradient of the input."""
-        return softmax_backward(grad, _kept(self.output))
+        return softmax_backward(grad, _kept(self.output), self.dim)
 
 
 class Dropout:
@@ -560,8 +633,10 @@ class Dropout:
     ----------
     p : float
         Probability of being dropped, 0 <= p < 1.
-    seed : int
-        Of the layer's own random numbers, which go on from one `forward` to the next.
+    seed : int, optional
+        Of the layer's own random numbers, which go on from one `forward` to the next. Without
+        it they differ from layer to layer and from run to run. Give each layer of a network
+        another seed, or they drop the same places.
 
     Examples
     --------
@@ -573,7 +648,7 @@ class Dropout:
     array([1., 1., 1., 1., 1.])
     """
 
-    def __init__(self, p: float = 0.5, seed: int = 0) -> None:
+    def __init__(self, p: float = 0.5, seed: int | None = None) -> None:
         r"""Keep the settings."""
         self.p, self.rng = p, np.random.default_rng(seed)
         self.training = True
@@ -584,6 +659,7 @@ class Dropout:
         if self.training:
             output, self.mask = dropout(input, self.p, self.rng)
             return output
+        check_dropout(input, self.p)
         self.mask = np.ones_like(input)
         return input
 
@@ -626,6 +702,8 @@ class BatchNorm2d:
         self, weight: Array, bias: Array, eps: float = 1e-5, momentum: float = 0.1
     ) -> None:
         r"""Keep the weights and the settings."""
+        check_floats("weight", weight)
+        check_floats("bias", bias)
         self.weight, self.bias, self.eps, self.momentum = weight, bias, eps, momentum
         self.running_mean, self.running_var = np.zeros_like(weight), np.ones_like(weight)
         self.training = True

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from coursepkg.convolution.arguments import Array
+from coursepkg.convolution.arguments import Array, check_array, check_is_array
 from coursepkg.convolution.losses import cross_entropy, cross_entropy_backward
 from coursepkg.validation import integer
 
@@ -91,7 +91,8 @@ def accuracy(
     Raises
     ------
     ValueError
-        If there is no example, not one target for each, or `batch_size` is too small.
+        If there is no example, not one target for each, `batch_size` is too small, or `predict`
+        returns anything but one row of logits for each example.
 
     Examples
     --------
@@ -102,8 +103,9 @@ def accuracy(
     _check_examples(input, target)
     right = 0
     for batch in batches(np.arange(len(input)), batch_size):
-        answers = predict(input[batch]).argmax(axis=1)  # (n, K) -> (n,)
-        right += int((answers == target[batch]).sum())
+        logits = predict(input[batch])  # (n, K)
+        _check_logits(logits, len(batch))
+        right += int((logits.argmax(axis=1) == target[batch]).sum())
     return right / len(input)
 
 
@@ -151,7 +153,18 @@ def train(
     return np.array(losses)
 
 
+def _check_logits(logits: Array, examples: int) -> None:
+    check_array("predict(input)", logits, "(n, K)")
+    if len(logits) != examples or logits.shape[1] == 0:
+        raise ValueError(
+            f"predict(input) has shape {logits.shape} for {examples} examples; "
+            f"return ({examples}, K), one row of logits for each"
+        )
+
+
 def _check_examples(input: Array, target: Array) -> None:
+    check_is_array("input", input)
+    check_is_array("target", target)
     if len(input) == 0:
         raise ValueError(f"input has shape {input.shape}; pass at least one example")
     if target.shape != (len(input),):

@@ -20,15 +20,15 @@ __all__ = [
 ]
 
 
-def softmax(input: Array, axis: int = 1) -> Array:
+def softmax(input: Array, dim: int = 1) -> Array:
     r"""Turn logits into probabilities: :math:`p_i = e^{z_i} / \sum_j e^{z_j}`.
 
     Parameters
     ----------
     input : float32 or float64 array
         Finite logits, such as (N, K): N images, K classes.
-    axis : int
-        The axis of the classes, along which the result sums to 1; PyTorch's `dim`.
+    dim : int
+        The axis of the classes, along which the result sums to 1.
 
     Returns
     -------
@@ -45,12 +45,12 @@ def softmax(input: Array, axis: int = 1) -> Array:
     array([[0.25, 0.75],
            [1.  , 0.  ]])
     """
-    powers = np.exp(_shifted(input, axis))
-    output: Array = powers / powers.sum(axis, keepdims=True)
+    powers = np.exp(_shifted(input, dim))
+    output: Array = powers / powers.sum(dim, keepdims=True)
     return output
 
 
-def softmax_backward(grad: Array, output: Array, axis: int = 1) -> Array:
+def softmax_backward(grad: Array, output: Array, dim: int = 1) -> Array:
     r"""Send a gradient back through `softmax`.
 
     .. math:: \frac{\partial \ell}{\partial z_i} = p_i \Bigl(g_i - \sum_j g_j p_j\Bigr)
@@ -59,7 +59,7 @@ def softmax_backward(grad: Array, output: Array, axis: int = 1) -> Array:
     ----------
     grad, output : arrays of one shape and dtype
         Gradient g of the loss with respect to the output, and the output p of `softmax`.
-    axis : int
+    dim : int
         As in `softmax`.
 
     Returns
@@ -77,21 +77,21 @@ def softmax_backward(grad: Array, output: Array, axis: int = 1) -> Array:
     >>> softmax_backward(np.array([[1.0, 0.0]]), output=np.array([[0.25, 0.75]]))
     array([[ 0.1875, -0.1875]])
     """
-    _check_logits("output", output, axis)
+    _check_logits("output", output, dim)
     remedy = "pass the gradient with respect to this output"
     check_shape("grad", grad, output.shape, output.dtype, remedy)
-    grad_input: Array = output * (grad - np.sum(grad * output, axis, keepdims=True))
+    grad_input: Array = output * (grad - np.sum(grad * output, dim, keepdims=True))
     return grad_input
 
 
-def log_softmax(input: Array, axis: int = 1) -> Array:
+def log_softmax(input: Array, dim: int = 1) -> Array:
     r"""Return the logarithm of `softmax`: :math:`z_i - \log \sum_j e^{z_j}`.
 
     Finite even where the softmax itself is rounded to 0.
 
     Parameters
     ----------
-    input, axis
+    input, dim
         As in `softmax`.
 
     Returns
@@ -108,8 +108,8 @@ def log_softmax(input: Array, axis: int = 1) -> Array:
     >>> log_softmax(np.array([[10000.0, -10000.0]]))
     array([[     0., -20000.]])
     """
-    shifted = _shifted(input, axis)
-    output: Array = shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
+    shifted = _shifted(input, dim)
+    output: Array = shifted - np.log(np.exp(shifted).sum(dim, keepdims=True))
     return output
 
 
@@ -207,18 +207,18 @@ def softmax_cross_entropy(input: Array, target: Array) -> tuple[float, Array]:
     return cross_entropy(input, target), cross_entropy_backward(input, target)
 
 
-def _shifted(input: Array, axis: int) -> Array:
-    _check_logits("input", input, axis)
-    shifted: Array = input - input.max(axis, keepdims=True)
+def _shifted(input: Array, dim: int) -> Array:
+    _check_logits("input", input, dim)
+    shifted: Array = input - input.max(dim, keepdims=True)
     return shifted
 
 
-def _check_logits(name: str, array: Array, axis: int) -> None:
+def _check_logits(name: str, array: Array, dim: int) -> None:
     check_floats(name, array)
-    if not -array.ndim <= axis < array.ndim:
-        raise ValueError(f"axis={axis} is none of {name}, which has shape {array.shape}; name one")
-    if array.shape[axis] == 0:
-        raise ValueError(f"{name} has shape {array.shape}; axis={axis} needs at least one class")
+    if not -array.ndim <= dim < array.ndim:
+        raise ValueError(f"dim={dim} is none of {name}, which has shape {array.shape}; name one")
+    if array.shape[dim] == 0:
+        raise ValueError(f"{name} has shape {array.shape}; dim={dim} needs at least one class")
 
 
 def _check_target(input: Array, target: Array) -> None:

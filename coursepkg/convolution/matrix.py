@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from coursepkg.convolution.arguments import Array, IntPair, Padding, check_array, conv2d_arguments
 from coursepkg.convolution.arithmetic import output_size
 from coursepkg.convolution.fast import im2col
-from coursepkg.validation import pair
+from coursepkg.validation import integer, pair
 
 __all__ = ["conv1d_matrix", "conv2d_matrix"]
 
@@ -108,6 +108,7 @@ def conv2d_matrix(
     """
     check_array("weight", weight, "(C_out, C_in/groups, kh, kw)")
     height, width = pair("size", size, 1)
+    groups = integer("groups", groups, 1)
     channels = weight.shape[1] * groups
     pixels = np.arange(1, channels * height * width + 1).reshape(1, channels, height, width)
     settings = conv2d_arguments(

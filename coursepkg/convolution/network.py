@@ -40,6 +40,9 @@ class Layer(Protocol):
 class Sequential:
     r"""Layers one after the other; itself a layer.
 
+    When a layer refuses the input, those before it have already moved on: they remember the new
+    input, and batch normalisation in training mode has counted it.
+
     Parameters
     ----------
     *layers : Layer, or one dict of str to Layer
@@ -136,6 +139,69 @@ class Sequential:
         r"""Return all that was learned: `parameters` and running statistics, no copies."""
         return self._collect(("weight", "bias", "running_mean", "running_var"))
 
+    def loss(self, input: Array, target: Array) -> float:
+        r"""Return the mean cross-entropy of N examples and their (N,) int64 classes.
+
+        This method and the three below take what `forward` returns for logits, (N, K).
+        """
+        return cross_entropy(self.forward(input), target)
+
+    def accuracy(self, input: Array, target: Array, batch_size: int = 100) -> float:
+        r"""Return the share of examples named rightly; see `coursepkg.convolution.learning`."""
+        return accuracy(self.forward, input, target, batch_size)
+
+    def gradient(self, input: Array, target: Array) -> dict[str, Array]:
+        r"""Differentiate `loss` by back-propagation.
+
+        Parameters
+        ----------
+        input : (N, ...) array
+        target : (N,) int64 array
+
+        Returns
+        -------
+        dict of str to array
+            The gradient with respect to each parameter.
+        """
+        self.backward(cross_entropy_backward(self.forward(input), target))
+        return self.gradients()
+
+    def numerical_gradient(self, input: Array, target: Array) -> dict[str, Array]:
+        r"""Differentiate `loss` by central differences: two forward passes for each number.
+
+        It needs a loss that repeats: no dropout in training mode. Batch normalisation in
+        training mode moves its running statistics at each pass.
+
+        Parameters
+        ----------
+        input : (N, ...) float64 array
+        target : (N,) int64 array
+
+        Returns
+        -------
+        dict of str to array
+            The gradient with respect to each parameter; the parameters are as before.
+
+        Raises
+        ------
+        ValueError
+            If the network is not float64: in float32, rounding swamps the differences.
+        """
+
+        def loss_with(parameter: Array) -> Callable[[Array], float]:
+            def loss(value: Array) -> float:
+                before = parameter.copy()
+                parameter[...] = value
+                try:
+                    return self.loss(input, target)
+                finally:
+                    parameter[...] = before
+
+            return loss
+
+        parameters = self.parameters().items()
+        return {name: numerical_gradient(loss_with(array), array) for name, array in parameters}
+
     def train(self, mode: bool = True) -> None:
         r"""Tell every layer that behaves differently in training whether this is training."""
         for _, layer in self._walk():
@@ -215,7 +281,7 @@ class SimpleConvNet(Sequential):
         dtype: DTypeLike = np.float32,
     ) -> None:
         r"""Draw the weights."""
-        if len(input_shape) != 3:
+        if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
             raise ValueError(f"input_shape={input_shape} has not three entries; use (C, H, W)")
         channels, *size = (integer("input_shape", n, 1) for n in input_shape)
         counts = {"filters": filters, "hidden": hidden, "classes": classes}
@@ -246,63 +312,6 @@ class SimpleConvNet(Sequential):
     def predict(self, input: Array) -> Array:
         r"""Return logits: (N, C, H, W) images -> (N, classes)."""
         return self.forward(input)
-
-    def loss(self, input: Array, target: Array) -> float:
-        r"""Return the mean cross-entropy of (N, C, H, W) images and their (N,) int64 classes."""
-        return cross_entropy(self.predict(input), target)
-
-    def accuracy(self, input: Array, target: Array, batch_size: int = 100) -> float:
-        r"""Return the share of images read correctly; see `coursepkg.convolution.learning`."""
-        return accuracy(self.predict, input, target, batch_size)
-
-    def gradient(self, input: Array, target: Array) -> dict[str, Array]:
-        r"""Differentiate `loss` by back-propagation.
-
-        Parameters
-        ----------
-        input : (N, C, H, W) array
-        target : (N,) int64 array
-
-        Returns
-        -------
-        dict of str to array
-            The gradient with respect to each parameter.
-        """
-        self.backward(cross_entropy_backward(self.predict(input), target))
-        return self.gradients()
-
-    def numerical_gradient(self, input: Array, target: Array) -> dict[str, Array]:
-        r"""Differentiate `loss` by central differences: two forward passes for each number.
-
-        Parameters
-        ----------
-        input : (N, C, H, W) float64 array
-        target : (N,) int64 array
-
-        Returns
-        -------
-        dict of str to array
-            The gradient with respect to each parameter; the parameters are as before.
-
-        Raises
-        ------
-        ValueError
-            If the network is not float64: in float32, rounding swamps the differences.
-        """
-
-        def loss_with(parameter: Array) -> Callable[[Array], float]:
-            def loss(value: Array) -> float:
-                before = parameter.copy()
-                parameter[...] = value
-                try:
-                    return self.loss(input, target)
-                finally:
-                    parameter[...] = before
-
-            return loss
-
-        parameters = self.parameters().items()
-        return {name: numerical_gradient(loss_with(array), array) for name, array in parameters}
 
 
 def _check_layer(name: str, layer: object) -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from coursepkg.convolution.arguments import Array, check_floats, check_shape
+from coursepkg.convolution.arguments import Array, check_floats, check_shape, number
 from coursepkg.validation import integer
 
 __all__ = [
@@ -40,16 +40,16 @@ def batch_norm(
     input : (N, C) or (N, C, H, W) array, float32 or float64
         More axes of places work as well.
     running_mean, running_var : (C,) array
-        Statistics of the batches so far. While training they may be None: nothing is kept.
+        Statistics of the batches so far. While training both may be None: nothing is kept.
     weight, bias : (C,) array, optional
         1 and 0 if left out.
     training : bool
         Use the statistics of the batch, and learn from them.
     momentum : float
-        Share of this batch in the new running statistics. (Optimisers give the word the other
-        meaning, the share of the old.)
+        From 0 to 1: share of this batch in the new running statistics. (Optimisers give the word
+        the other meaning, the share of the old.)
     eps : float
-        Keeps the root away from 0.
+        At least 0; keeps the root away from 0.
 
     Returns
     -------
@@ -61,13 +61,16 @@ def batch_norm(
     ------
     ValueError
         If shapes or dtypes do not fit; if `training` with fewer than two values per channel,
-        whose variance says nothing; if not `training` without running statistics.
+        whose variance says nothing; if not `training` without running statistics, or with one
+        of them alone; if `momentum` or `eps` is no such number.
 
     Notes
     -----
     As `torch.nn.functional.batch_norm`, which however changes the running statistics in place
     and returns the output alone. As there, the batch is normalised with the variance over m
-    values divided by m, and the running variance learns from the one divided by m - 1.
+    values divided by m, and the running variance learns from the one divided by m - 1. Mean,
+    variance and the difference from the mean are taken in float64, so that a float32 channel far
+    from 0 keeps its digits.
 
     References
     ----------
@@ -81,17 +84,18 @@ def batch_norm(
     >>> y.ravel(), mean, var
     (array([-1.,  1.]), array([0.2]), array([1.1]))
     """
-    _check(input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    _check(input, running_mean, running_var, weight=weight, bias=bias)
+    momentum = number("momentum", momentum, _is_share, "use a number from 0 to 1, such as 0.1")
     mean, var = _statistics(input, running_mean, running_var, training)
-    output = _normalised(input, mean, var, eps)
+    output = _normalised(input, mean, var, _eps(eps))
     if weight is not None:
         output = output * _spread(weight, input)
     if bias is not None:
         output = output + _spread(bias, input)
     if training and running_mean is not None and running_var is not None:
         m = _count(input)
-        running_mean = (1 - momentum) * running_mean + momentum * mean
-        running_var = (1 - momentum) * running_var + momentum * var * (m / (m - 1))
+        running_mean = _mixed(running_mean, mean, momentum)
+        running_var = _mixed(running_var, var * (m / (m - 1)), momentum)
     return output, running_mean, running_var
 
 
@@ -146,7 +150,8 @@ def batch_norm_backward(
     (array([[0.],
            [0.]]), array([1.]), array([3.]))
     """
-    _check(input, running_mean=running_mean, running_var=running_var, weight=weight)
+    _check(input, running_mean, running_var, weight=weight)
+    eps = _eps(eps)
     mean, var = _statistics(input, running_mean, running_var, training)
     remedy = "pass the gradient with respect to the output"
     check_shape("grad", grad, input.shape, input.dtype, remedy)
@@ -156,8 +161,8 @@ def batch_norm_backward(
     if training:
         m = _count(input)
         grad = grad - _spread(grad_bias / m, input) - normalised * _spread(grad_weight / m, input)
-    scale = 1 / np.sqrt(var + eps) if weight is None else weight / np.sqrt(var + eps)
-    return grad * _spread(scale, input), grad_weight, grad_bias
+    scale = (1 if weight is None else weight) / np.sqrt(var + eps)
+    return grad * _spread(scale.astype(input.dtype), input), grad_weight, grad_bias
 
 
 def local_response_norm(
@@ -187,7 +192,8 @@ def local_response_norm(
     Raises
     ------
     ValueError
-        If `input` is no array of these dtypes and axes, or `size` is no positive integer.
+        If `input` is no array of these dtypes and axes, `size` is no positive integer, or
+        a constant no finite number.
 
     Notes
     -----
@@ -205,6 +211,7 @@ def local_response_norm(
     >>> local_response_norm(x, size=3, alpha=3, beta=1, k=0)
     array([[0.5       , 0.16666667, 0.4       ]])
     """
+    beta = _constant("beta", beta)
     return input * _denominator(input, size, alpha, k) ** -beta
 
 
@@ -248,6 +255,7 @@ def local_response_norm_backward(
     >>> local_response_norm_backward(np.array([[1.0, 0.0]]), x, size=1, alpha=1, beta=1, k=0)
     array([[-1.,  0.]])
     """
+    alpha, beta = _constant("alpha", alpha), _constant("beta", beta)
     denominator = _denominator(input, size, alpha, k)
     remedy = "pass the gradient with respect to the output"
     check_shape("grad", grad, input.shape, input.dtype, remedy)
@@ -259,14 +267,15 @@ def local_response_norm_backward(
 def _statistics(
     input: Array, running_mean: Array | None, running_var: Array | None, training: bool
 ) -> tuple[Array, Array]:
-    r"""Return mean and variance of each channel, (C,) each: of the batch or the running ones."""
+    r"""Return mean and variance of each channel, (C,): of the batch, in float64, or the running."""
     if training:
         if _count(input) < 2:
             raise ValueError(
                 f"input has shape {input.shape}; to take a variance while training, "
                 "give it at least two values per channel"
             )
-        return input.mean(_places(input)), input.var(_places(input))
+        axes = _places(input)
+        return input.mean(axes, dtype=np.float64), input.var(axes, dtype=np.float64)
     if running_mean is None or running_var is None:
         raise ValueError("running_mean and running_var are needed; pass them, or training=True")
     return running_mean, running_var
@@ -283,7 +292,12 @@ def _spread(values: Array, input: Array) -> Array:
 
 
 def _normalised(input: Array, mean: Array, var: Array, eps: float) -> Array:
-    return (input - _spread(mean, input)) / _spread(np.sqrt(var + eps), input)
+    normalised: Array = (input - _spread(mean, input)) / _spread(np.sqrt(var + eps), input)
+    return normalised.astype(input.dtype, copy=False)
+
+
+def _mixed(old: Array, new: Array, share: float) -> Array:
+    return ((1 - share) * old + share * new).astype(old.dtype)
 
 
 def _count(input: Array) -> int:
@@ -291,16 +305,35 @@ def _count(input: Array) -> int:
     return len(input) * math.prod(input.shape[2:])
 
 
-def _check(input: Array, **vectors: Array | None) -> None:
+def _eps(value: float) -> float:
+    return number("eps", value, lambda v: v >= 0, "use a number of at least 0, such as 1e-5")
+
+
+def _is_share(value: float) -> bool:
+    return 0 <= value <= 1
+
+
+def _check(
+    input: Array, running_mean: Array | None, running_var: Array | None, **weights: Array | None
+) -> None:
     check_floats("input", input, axes=2)
-    for name, values in vectors.items():
+    running = {"running_mean": running_mean, "running_var": running_var}
+    for name, values in (running | weights).items():
         if values is not None:
             check_shape(name, values, input.shape[1:2], input.dtype, "pass one number per channel")
+    if (running_mean is None) != (running_var is None):
+        missing, given = sorted(running, key=lambda name: running[name] is not None)
+        raise ValueError(f"{missing} is None but {given} is not; pass both or neither")
+
+
+def _constant(name: str, value: float) -> float:
+    return number(name, value, lambda v: True, "use a finite number")
 
 
 def _denominator(input: Array, size: int, alpha: float, k: float) -> Array:
     check_floats("input", input, axes=2)
     size = integer("size", size, 1)
+    alpha, k = _constant("alpha", alpha), _constant("k", k)
     squares = _window_sum(input**2, before=size // 2, after=(size - 1) // 2)
     denominator: Array = k + alpha / size * squares
     return denominator

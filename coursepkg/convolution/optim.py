@@ -1,7 +1,7 @@
 r"""Optimisers: what to do with gradients, once they are known.
 
 Both change the arrays that they were given in place, so that the layers which hold these arrays
-see every step. Their arithmetic is that of `torch.optim`, operation by operation.
+see every step. Their steps are those of `torch.optim`, but for rounding.
 
 References
 ----------
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from coursepkg.convolution.arguments import Array, check_floats, check_shape
+from coursepkg.convolution.arguments import Array, check_floats, check_shape, number
 
 __all__ = ["SGD", "Adam"]
 
@@ -47,8 +47,13 @@ class SGD:
     Raises
     ------
     ValueError
-        If there is no parameter, one is no array that can be changed, or a setting is out of
-        range.
+        If there is no parameter, one is no array that can be changed, two share memory, or a
+        setting is out of range.
+
+    Notes
+    -----
+    PyTorch has one more setting, `dampening`, between `momentum` and `weight_decay`. Here it is
+    always 0, and the settings after its place go by name only.
 
     Examples
     --------
@@ -65,6 +70,7 @@ class SGD:
         parameters: Mapping[str, Array],
         lr: float = 1e-3,
         momentum: float = 0.0,
+        *,
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
@@ -129,8 +135,8 @@ class Adam:
     Raises
     ------
     ValueError
-        If there is no parameter, one is no array that can be changed, or a setting is out of
-        range.
+        If there is no parameter, one is no array that can be changed, two share memory, or a
+        setting is out of range.
 
     Examples
     --------
@@ -149,11 +155,9 @@ class Adam:
         weight_decay: float = 0.0,
     ) -> None:
         r"""Keep the arrays and the settings; every running mean is zero."""
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas={betas!r} do not fit; use two numbers from 0 to below 1")
         self.parameters = _checked(parameters)
         self.lr = _at_least_zero("lr", lr)
-        self.betas = betas
+        self.betas = _two_below_one(betas)
         self.eps = _at_least_zero("eps", eps)
         self.weight_decay = _at_least_zero("weight_decay", weight_decay)
         self.means = _zeros(self.parameters)
@@ -181,26 +185,46 @@ class Adam:
         for name, parameter in self.parameters.items():
             gradient = gradients[name] + self.weight_decay * parameter
             mean, square = self.means[name], self.squares[name]
-            mean += (1 - beta1) * (gradient - mean)
+            mean *= beta1
+            mean += (1 - beta1) * gradient
             square *= beta2
             square += (1 - beta2) * gradient * gradient
             parameter -= rate * mean / (np.sqrt(square) / scale + self.eps)
 
 
 def _checked(parameters: Mapping[str, Array]) -> dict[str, Array]:
+    if not isinstance(parameters, Mapping):
+        raise ValueError(
+            f"parameters is a {type(parameters).__name__}; pass a dict of arrays by name, such as "
+            "network.parameters()"
+        )
     if not parameters:
         raise ValueError("parameters is empty; pass those of a network: network.parameters()")
+    checked: dict[str, Array] = {}
     for name, array in parameters.items():
         check_floats(f"parameters[{name!r}]", array)
         if not array.flags.writeable:
             raise ValueError(f"parameters[{name!r}] is read-only; pass a copy that can be changed")
-    return dict(parameters)
+        for other in checked:
+            if np.shares_memory(array, checked[other]):
+                raise ValueError(
+                    f"parameters[{name!r}] shares memory with parameters[{other!r}]; "
+                    "a step would change it twice, so pass it under one name"
+                )
+        checked[name] = array
+    return checked
 
 
 def _at_least_zero(name: str, value: float) -> float:
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name}={value!r} is out of range; use a finite number of at least 0")
-    return value
+    return number(name, value, lambda v: v >= 0, "use a finite number of at least 0")
+
+
+def _two_below_one(betas: tuple[float, float]) -> tuple[float, float]:
+    remedy = "use two numbers from 0 to below 1"
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise ValueError(f"betas={betas!r} is no pair; {remedy}")
+    first, second = (number("betas", beta, lambda b: 0 <= b < 1, remedy) for beta in betas)
+    return first, second
 
 
 def _zeros(parameters: Mapping[str, Array]) -> dict[str, Array]:

@@ -34,7 +34,9 @@ SOURCES: dict[str, Callable[[Indices, int], Indices]] = {
 LIMITS: dict[str, Callable[[int], int]] = {"reflect": lambda n: n - 1, "circular": lambda n: n}
 
 
-def pad(input: Array, padding: Sides, mode: PaddingMode = "constant", value: float = 0.0) -> Array:
+def pad(
+    input: Array, padding: Sides, mode: PaddingMode = "constant", value: float | None = 0.0
+) -> Array:
     r"""Add pixels around a batch of images.
 
     ========= ======================= ===========================
@@ -54,8 +56,8 @@ def pad(input: Array, padding: Sides, mode: PaddingMode = "constant", value: flo
         Pixels to add; one integer serves all sides. The width comes first, as in PyTorch.
     mode : str
         "constant", "reflect", "replicate" or "circular".
-    value : float
-        What "constant" adds; the other modes take none.
+    value : float, optional
+        What "constant" adds; the other modes take none. None is 0.
 
     Returns
     -------
@@ -84,6 +86,7 @@ def pad(input: Array, padding: Sides, mode: PaddingMode = "constant", value: flo
            [5, 5, 5, 5, 5]])
     """
     check_array("input", input, "(N, C, H, W)")
+    value = 0 if value is None else value
     _check_value(value, mode, input.dtype)
     left, right, top, bottom = _sides(padding)
     rows = _sources(input.shape[2], top, bottom, mode)
@@ -166,5 +169,11 @@ def _check_value(value: Any, mode: str, dtype: np.dtype[Any]) -> None:
         raise ValueError(f"value={value!r} is no number; use a number such as 0 or -np.inf")
     if mode != "constant" and value != 0:
         raise ValueError(f"value={value!r} is of no use in mode={mode!r}; use mode='constant'")
-    if dtype.kind == "i" and not float(value).is_integer():
-        raise ValueError(f"value={value!r} does not fit into {dtype}; use a whole number")
+    number: Any = value  # as Real it has no operators for the type checker
+    problem = f"value={value!r} does not fit into {dtype}"
+    if dtype.kind == "i":
+        low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+        if not low <= number <= high or number != int(number):
+            raise ValueError(f"{problem}; use a whole number from {low} to {high}")
+    elif float(np.finfo(dtype).max) < abs(float(number)) < np.inf:
+        raise ValueError(f"{problem}; use a smaller number")

@@ -46,7 +46,8 @@ def max_pool2d(
 
     .. math:: y_{ij} = \max_{a, b} \; x_{s i + d a - p,\; s j + d b - p}
 
-    Padding is :math:`-\infty` (for integers the lowest one), so it never wins.
+    Padding is :math:`-\infty` (for integers the lowest one), so it never wins over a pixel. A
+    dilated window can lie in padding alone, and then gives this value.
 
     Parameters
     ----------
@@ -448,7 +449,7 @@ def _to_first_maximum(grad: Array, x: Array, maxima: Array, taps: list[slice]) -
     for pixels in taps:
         met = x[..., pixels]
         won = waiting & ((met == maxima) | np.isnan(met))
-        grad_x[..., pixels] += grad * won
+        grad_x[..., pixels] += np.where(won, grad, 0)
         waiting &= ~won
     return grad_x
 
@@ -481,7 +482,8 @@ def _to_maximum_of_each(grad: Array, x: Array, bins: list[slice]) -> Array:
     for i, pixels in enumerate(bins):
         window = x[..., pixels]
         first = window.argmax(axis=-1, keepdims=True)
-        grad_x[..., pixels] += grad[..., i, None] * (np.arange(window.shape[-1]) == first)
+        won = np.arange(window.shape[-1]) == first
+        grad_x[..., pixels] += np.where(won, grad[..., i, None], 0)
     return grad_x
 
 

@@ -8,7 +8,6 @@ it in compiled code; one table of tests holds the three against each other.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 
@@ -17,10 +16,12 @@ from coursepkg.convolution.arguments import (
     Conv2dArguments,
     IntPair,
     Padding,
+    Padding1d,
+    Single,
     check_array,
     check_grad,
+    conv1d_arguments,
     conv2d_arguments,
-    one_row,
 )
 from coursepkg.convolution.arithmetic import output_size
 
@@ -149,9 +150,9 @@ def conv1d(
     input: Array,
     weight: Array,
     bias: Array | None = None,
-    stride: int = 1,
-    padding: int | Literal["same", "valid"] = 0,
-    dilation: int = 1,
+    stride: Single = 1,
+    padding: Padding1d = 0,
+    dilation: Single = 1,
     groups: int = 1,
 ) -> Array:
     r"""Apply a bank of 1-D filters: a 2-D convolution over images of one row.
@@ -162,7 +163,7 @@ def conv1d(
     weight : (C_out, C_in/groups, k) array
     bias : (C_out,) array, optional
     stride, padding, dilation, groups
-        As in `conv2d`, with one number for the one axis.
+        As in `conv2d`, with one number, or a tuple of one, for the one axis.
 
     Returns
     -------
@@ -179,9 +180,7 @@ def conv1d(
     >>> conv1d(x, np.array([[[-1.0, 1.0]]]), padding=1)
     array([[[ 1.,  0.,  4.,  0., -5.]]])
     """
-    check_array("input", input, "(N, C, L)")
-    check_array("weight", weight, "(C_out, C_in/groups, k)")
-    settings = one_row(stride, padding, dilation, groups)
+    settings = conv1d_arguments(input, weight, bias, stride, padding, dilation, groups)
     image, filters = input[:, :, None, :], weight[:, :, None, :]  # H = kh = 1
     return conv2d(image, filters, bias, *settings)[:, :, 0, :]
 

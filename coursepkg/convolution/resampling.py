@@ -11,11 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import comb, floor, isfinite
+from math import comb, floor
 
 import numpy as np
 
-from coursepkg.convolution.arguments import Array, IntPair, check_array, check_floats, check_shape
+from coursepkg.convolution.arguments import (
+    Array,
+    IntPair,
+    check_array,
+    check_floats,
+    check_shape,
+    number,
+)
 from coursepkg.convolution.matrix import conv1d_matrix
 from coursepkg.validation import integer, pair
 
@@ -57,7 +64,7 @@ def interpolation_matrix(
     size: int,
     output_size: int,
     mode: str = "nearest",
-    align_corners: bool = False,
+    align_corners: bool | None = False,
     scale_factor: float | None = None,
 ) -> Array:
     r"""Return the matrix that resamples one axis.
@@ -81,6 +88,7 @@ def interpolation_matrix(
         "nearest" or "bilinear".
     align_corners : bool
         Whether the centres of the corner pixels stay in place, or (False) the edges of the image.
+        None is False, as in PyTorch.
     scale_factor : float, optional
         If given, stands in place of m / n.
 
@@ -92,7 +100,8 @@ def interpolation_matrix(
     Raises
     ------
     ValueError
-        If a size is below 1, or there is no such combination of `mode` and `align_corners`.
+        If a size is below 1, there is no such combination of `mode` and `align_corners`, or
+        `scale_factor` is no positive number.
 
     Examples
     --------
@@ -103,12 +112,13 @@ def interpolation_matrix(
            [0.  , 1.  ]])
     """
     n, m = integer("size", size, 1), integer("output_size", output_size, 1)
+    align_corners = False if align_corners is None else align_corners
     if (mode, align_corners) not in POSITIONS:
         raise ValueError(
             f"mode={mode!r} with align_corners={align_corners!r} is unknown; "
             "use 'nearest', or 'bilinear' with or without align_corners"
         )
-    step = Fraction(n, m) if scale_factor is None else 1 / Fraction(scale_factor)
+    step = Fraction(n, m) if scale_factor is None else 1 / Fraction(_scale(scale_factor))
     x = POSITIONS[mode, align_corners](n, m, step)
     before = np.minimum(x.astype(int), n - 1)
     after = np.minimum(before + 1, n - 1)
@@ -123,7 +133,7 @@ def interpolate(
     size: IntPair | None = None,
     scale_factor: Scale | None = None,
     mode: str = "nearest",
-    align_corners: bool = False,
+    align_corners: bool | None = False,
 ) -> Array:
     r"""Make images larger or smaller.
 
@@ -176,7 +186,7 @@ def interpolate_backward(
     size: IntPair | None = None,
     scale_factor: Scale | None = None,
     mode: str = "nearest",
-    align_corners: bool = False,
+    align_corners: bool | None = False,
 ) -> Array:
     r"""Send a gradient back through `interpolate`: the transposed matrices.
 
@@ -319,7 +329,7 @@ def _interpolations(
     size: IntPair | None,
     scale_factor: Scale | None,
     mode: str,
-    align_corners: bool,
+    align_corners: bool | None,
 ) -> list[Array]:
     r"""Check the arguments; return the matrices for height and width, in the input's dtype."""
     check_array("input", input, "(N, C, H, W)")
@@ -343,13 +353,16 @@ def _interpolations(
 
 def _scales(scale_factor: Scale | None) -> list[float]:
     scales = list(scale_factor) if isinstance(scale_factor, (tuple, list)) else [scale_factor] * 2
-    numbers = [s for s in scales if isinstance(s, (int, float)) and isfinite(s) and s > 0]
-    if len(scales) != 2 or len(numbers) != 2:
+    if len(scales) != 2:
         raise ValueError(
-            f"scale_factor={scale_factor!r} is no scale; "
+            f"scale_factor={scale_factor!r} has {len(scales)} entries; "
             "use a positive number or two, (height, width)"
         )
-    return numbers
+    return [_scale(scale) for scale in scales]
+
+
+def _scale(scale_factor: float | None) -> float:
+    return number("scale_factor", scale_factor, lambda s: s > 0, "use a positive number")
 
 
 def _blurs(input: Array, stride: IntPair, kernel_size: int) -> list[Array]:

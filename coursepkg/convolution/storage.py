@@ -64,8 +64,9 @@ def load(network: Sequential, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If the file is damaged, is no .npz file or holds pickled objects, or if its arrays do
-        not match the network's in name, shape and dtype. The network is left as it was.
+        If the file is damaged, is no .npz file or holds pickled objects, if its arrays do
+        not match the network's in name, shape and dtype, or if one of the network's is
+        read-only. The network is left as it was.
     OSError
         If the file does not exist or cannot be read.
     """
@@ -80,6 +81,10 @@ def load(network: Sequential, path: str | os.PathLike[str]) -> None:
         )
     for name, array in arrays.items():
         _check_match(f"{name} in {path}", array, state[name])
+        if not state[name].flags.writeable:
+            raise ValueError(
+                f"{name} of the network is read-only; build it from arrays that can be changed"
+            )
     for name, array in arrays.items():
         state[name][...] = array
 

@@ -252,8 +252,10 @@ class NestedCNN(nn.Module):
     ) -> None:
         r"""Make both parts."""
         super().__init__()
-        if not channels:
-            raise ValueError(f"channels={channels!r} makes no block; give at least one number")
+        if not isinstance(channels, Sequence) or not channels:
+            raise ValueError(
+                f"channels={channels!r} makes no block; give a list with a number for each"
+            )
         height, width = pair("size", size, 1)
         for _ in channels:
             height, width = pool_output_size(height, 2), pool_output_size(width, 2)
@@ -332,7 +334,7 @@ def linear_as_conv2d(linear: nn.Linear, map_shape: tuple[int, int, int]) -> nn.C
     Raises
     ------
     ValueError
-        If the maps do not have as many entries.
+        If `map_shape` is not (C, H, W), or the maps do not have as many entries.
 
     References
     ----------
@@ -343,7 +345,9 @@ def linear_as_conv2d(linear: nn.Linear, map_shape: tuple[int, int, int]) -> nn.C
     >>> linear_as_conv2d(nn.Linear(18, 4), (2, 3, 3))
     Conv2d(2, 4, kernel_size=(3, 3), stride=(1, 1))
     """
-    channels, height, width = map_shape
+    if not isinstance(map_shape, (tuple, list)) or len(map_shape) != 3:
+        raise ValueError(f"map_shape={map_shape} has not three entries; use (C, H, W)")
+    channels, height, width = (integer("map_shape", n, 1) for n in map_shape)
     if prod(map_shape) != linear.in_features:
         raise ValueError(
             f"map_shape={map_shape} has {prod(map_shape)} entries but linear takes "

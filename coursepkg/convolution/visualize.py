@@ -10,12 +10,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from coursepkg.convolution.arguments import number
 from coursepkg.convolution.arithmetic import output_size
 from coursepkg.training import mode
 from coursepkg.validation import integer, pair
@@ -209,7 +211,7 @@ def occlusion(
     Raises
     ------
     ValueError
-        As `score_gradient`, and if the cover does not fit on the image.
+        As `score_gradient`, and if the cover does not fit on the image or has no finite value.
 
     References
     ----------
@@ -221,17 +223,23 @@ def occlusion(
     >>> occlusion(nn.Flatten(), torch.tensor([[[[5.0, 6.0, 7.0]]]]), target=1, size=1, stride=1)
     tensor([[[0., 6., 0.]]])
     """
+    value = number("value", value, lambda v: True, "use a finite number")
     batch_size = integer("batch_size", batch_size, 1)
+    window, steps = pair("size", size, 1), pair("stride", stride, 1)
     with _recorded(model, input) as (_, scores, _), torch.no_grad():
         classes = _targets(scores, target)
-        covers = _covers(input, pair("size", size, 1), pair("stride", stride, 1))
-        places = covers.flatten(0, 1).unsqueeze(1)  # (H'*W', 1, H, W)
+        tops, lefts = (
+            [step * i for i in range(output_size(length, side, step))]
+            for length, side, step in zip(input.shape[2:], window, steps, strict=True)
+        )
+        places = list(product(tops, lefts))
+        batches = [places[k : k + batch_size] for k in range(0, len(places), batch_size)]
         covered = [
-            model(image.masked_fill(places[k : k + batch_size], value))[:, chosen]
+            model(image.masked_fill(_covers(image, batch, window), value))[:, chosen]
             for image, chosen in zip(input, classes, strict=True)
-            for k in range(0, len(places), batch_size)
+            for batch in batches
         ]
-        after = torch.cat([scores[:0, 0], *covered]).reshape(len(input), *covers.shape[:2])
+        after = torch.cat([scores[:0, 0], *covered]).reshape(len(input), len(tops), len(lefts))
         return _chosen(scores, classes)[:, None, None] - after
 
 
@@ -360,6 +368,8 @@ def activation_maximisation(
     ------
     ValueError
         If an argument is out of range or there is no such unit or layer.
+    FloatingPointError
+        If the steps are so long that the image leaves the range of floats.
 
     References
     ----------
@@ -373,20 +383,24 @@ def activation_maximisation(
     >>> torch.allclose(image.flatten(), linear[1].weight[0])  # w / (2 * decay)
     True
     """
-    if len(size) != 3:
-        raise ValueError(f"size={size!r} has {len(size)} entries; pass (channels, height, width)")
+    if not isinstance(size, (tuple, list)) or len(size) != 3:
+        raise ValueError(f"size={size!r} is no shape; pass (channels, height, width)")
     shape = (1, *(integer("size", n, 1) for n in size))
     steps, unit = integer("steps", steps, 1), integer("unit", unit, 0)
-    for name, number in (("lr", lr), ("decay", decay), ("smoothness", smoothness)):
-        if not 0 <= number < float("inf"):
-            raise ValueError(f"{name}={number} is no rate; use a finite number of at least 0")
+    lr, decay, smoothness = (
+        number(name, value, lambda v: v >= 0, "use a finite number of at least 0")
+        for name, value in (("lr", lr), ("decay", decay), ("smoothness", smoothness))
+    )
     like = next(model.parameters(), torch.empty(0))
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(integer("seed", seed, 0))
+    noise = torch.randn(shape, generator=generator)
     image = (0.01 * noise).to(like)  # (1, C, H, W)
-    for _ in range(steps):
+    for step in range(1, steps + 1):
         with _recorded(model, image, layer) as (pixels, _, activation):
             penalty = decay * pixels.square().sum() + smoothness * _roughness(pixels)
             image = image + lr * _gradient(_mean_of(activation, unit) - penalty, pixels)
+        if not image.isfinite().all():
+            raise FloatingPointError(f"the image is not finite after step {step}; lower lr={lr}")
     return image[0]
 
 
@@ -447,8 +461,9 @@ def linearised(model: nn.Module) -> nn.Module:
     r"""Return a copy of a model in which every path from a pixel to a unit counts.
 
     Weights become positive and equal within a filter, biases 0; maximum pooling becomes average
-    pooling; activations, normalisation and dropout let everything pass. So the gradient of a unit
-    is positive on its whole receptive field, as far as that lies on the image.
+    pooling; PyTorch's smooth and piecewise linear activations, normalisation and dropout let
+    everything pass; softmax stays as it is. So, in a network of these layers, the gradient of a
+    unit is positive on its whole receptive field, as far as that lies on the image.
 
     Parameters
     ----------
@@ -487,16 +502,12 @@ def linearised(model: nn.Module) -> nn.Module:
     return copied
 
 
-def _covers(input: Tensor, size: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    r"""Return for each place of a window which pixels lie under it: (H', W', H, W)."""
-    (height, width), (down, right) = size, stride
-    rows = output_size(input.shape[2], height, down)
-    columns = output_size(input.shape[3], width, right)
-    covers = input.new_zeros(rows, columns, *input.shape[2:], dtype=torch.bool)
-    for i in range(rows):
-        for j in range(columns):
-            top, left = i * down, j * right
-            covers[i, j, top : top + height, left : left + width] = True
+def _covers(image: Tensor, places: Sequence[tuple[int, int]], size: tuple[int, int]) -> Tensor:
+    r"""Return for each (top, left) of a window which pixels lie under it: (n, 1, H, W)."""
+    height, width = size
+    covers = image.new_zeros(len(places), 1, *image.shape[1:], dtype=torch.bool)
+    for cover, (top, left) in zip(covers, places, strict=True):
+        cover[:, top : top + height, left : left + width] = True
     return covers
 
 
@@ -512,13 +523,17 @@ def _pass(layer: Any) -> nn.Module:
     return nn.Identity()
 
 
-#: What stands in a linearised model for a layer of each kind.
+#: What stands in a linearised model for a layer of each kind. `_NormBase` is batch and instance
+#: normalisation, `_DropoutNd` every dropout, and ReLU6 is a kind of Hardtanh.
 _LINEAR: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.MaxPool2d: _average_pool,
     nn.AdaptiveMaxPool2d: lambda layer: nn.AdaptiveAvgPool2d(layer.output_size),
-    **dict.fromkeys((nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh), _pass),
-    **dict.fromkeys((nn.BatchNorm2d, nn.GroupNorm, nn.LocalResponseNorm), _pass),
-    **dict.fromkeys((nn.Dropout, nn.Dropout2d), _pass),
+    **dict.fromkeys((nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU), _pass),
+    **dict.fromkeys((nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus, nn.LogSigmoid), _pass),
+    **dict.fromkeys((nn.Sigmoid, nn.Tanh, nn.Softsign, nn.Hardsigmoid, nn.Hardtanh), _pass),
+    **dict.fromkeys((nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm), _pass),
+    **dict.fromkeys((nn.RMSNorm, nn.LocalResponseNorm), _pass),
+    nn.modules.dropout._DropoutNd: _pass,
 }
 
 
@@ -578,12 +593,12 @@ def _targets(scores: Tensor, target: Target) -> Tensor:
     n, k = scores.shape
     if target is None:
         return scores.argmax(dim=1)
-    classes = torch.as_tensor(target, device=scores.device)
-    if (
-        classes.is_floating_point()
-        or classes.dtype == torch.bool
-        or classes.shape not in ((), (n,))
-    ):
+    try:
+        classes = torch.as_tensor(target, device=scores.device)
+    except (TypeError, ValueError, RuntimeError):
+        classes = torch.empty(0, 0)  # no classes at all
+    kind = classes.dtype
+    if kind.is_floating_point or kind == torch.bool or classes.shape not in ((), (n,)):
         raise ValueError(f"target={target!r} names no class for each of {n} images; use integers")
     if ((classes < 0) | (classes >= k)).any():
         raise ValueError(f"target={target!r} is not among the {k} classes 0 to {k - 1}")

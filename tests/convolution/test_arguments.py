@@ -10,8 +10,12 @@ import torch
 from coursepkg.convolution.arguments import (
     check_floats,
     check_grad,
+    check_is_array,
+    check_rng,
     check_shape,
     conv2d_arguments,
+    number,
+    one_row,
 )
 
 INPUT = np.zeros((2, 4, 7, 9))
@@ -297,3 +301,46 @@ def test_another_dtype_is_refused():
     sentence = r"w is float32 where float64 is needed; convert it, e\.g\. w\.astype\(np\.float64\)"
     with pytest.raises(ValueError, match=sentence):
         check_shape("w", np.zeros(2, np.float32), (2,), np.dtype(float), "take two")
+
+
+@pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.float64(2), np.int64(2)])
+def test_numbers_become_floats_of_python(value):
+    result = number("p", value, lambda v: v > 0, "use a positive one")
+    assert type(result) is float
+    assert result == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("1", "p='1' is no number; use a positive one"),
+        (None, "p=None is no number; use a positive one"),
+        (True, "p=True is no number; use a positive one"),
+        (np.ones(1), "p=array([1.]) is no number; use a positive one"),
+        (-1, "p=-1 is out of range; use a positive one"),
+        (float("nan"), "p=nan is out of range; use a positive one"),
+        (float("inf"), "p=inf is out of range; use a positive one"),
+    ],
+)
+def test_other_numbers_are_refused(value, message):
+    with pytest.raises(ValueError, match=exactly(message)):
+        number("p", value, lambda v: v > 0, "use a positive one")
+
+
+def test_a_generator_passes_and_a_seed_does_not():
+    check_rng(np.random.default_rng(0))
+    with pytest.raises(
+        ValueError, match=r"rng=5 is no generator; pass np.random.default_rng\(seed"
+    ):
+        check_rng(5)
+
+
+def test_any_array_is_an_array():
+    check_is_array("x", np.array("text"))
+    with pytest.raises(ValueError, match=exactly("x is a tuple; pass a NumPy array (np.asarray)")):
+        check_is_array("x", (1,))
+
+
+def test_one_row_takes_tuples_of_one():
+    assert one_row((2,), (1,), [3], 4) == one_row(2, 1, 3, 4) == ((1, 2), (0, 1), (1, 3), 4)
+    assert one_row(1, "same", 1, 1)[1] == "same"

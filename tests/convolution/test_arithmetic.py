@@ -538,3 +538,9 @@ def test_groups_divide_the_channels(function, arguments, channels):
     message = f"groups=2 does not divide {channels}; use a divisor of 3"
     with pytest.raises(ValueError, match=exactly(message)):
         function(*arguments)
+
+
+@pytest.mark.parametrize("windows", [[3, 3], [Window(3), 3], [(3, 1)], 3, Window(3)])
+def test_windows_are_windows(windows):
+    with pytest.raises(ValueError, match=r"^windows=.*; use a list such as \[Window\(3\), "):
+        receptive_field(windows)

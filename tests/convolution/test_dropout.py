@@ -74,9 +74,9 @@ def test_arguments_are_left_alone(rng):
     assert_close([x, grad, mask], [np.ones(50), np.ones(50), kept])
 
 
-@pytest.mark.parametrize("p", [-0.1, 1, 1.0, 2, float("nan")])
+@pytest.mark.parametrize("p", [-0.1, 1, 1.0, 2, float("nan"), np.inf])
 def test_a_p_that_is_no_share_is_refused(rng, p):
-    with pytest.raises(ValueError, match=f"p={p} is no share.*use 0 <= p < 1"):
+    with pytest.raises(ValueError, match=f"p={p} is out of range; use 0 <= p < 1"):
         dropout(np.ones(3), p, rng)
 
 
@@ -93,3 +93,25 @@ def test_a_gradient_that_does_not_fit_is_refused(grad):
         ValueError, match=r"^grad (is float32|.*; pass the gradient with respect to the output$)"
     ):
         dropout_backward(grad, np.ones(2))
+
+
+@pytest.mark.parametrize("p", ["0.5", None, True, [0.5]])
+def test_a_p_that_is_no_number_is_refused(rng, p):
+    with pytest.raises(ValueError, match=r"^p=.* is no number; use 0 <= p < 1$"):
+        dropout(np.ones(3), p, rng)
+
+
+def test_a_seed_is_no_generator():
+    message = r"^rng=0 is no generator; pass np\.random\.default_rng\(seed\)$"
+    with pytest.raises(ValueError, match=message):
+        dropout(np.ones(3), 0.5, 0)
+
+
+def test_half_is_dropped_unless_told_with_numbers_of_its_own():
+    x = np.ones(200)
+    assert set(dropout(x)[1]) == {0.0, 2.0}
+    assert (dropout(x)[1] != dropout(x)[1]).any()  # equal once in 2**200
+    assert_close(
+        dropout(x, rng=np.random.default_rng(3)), dropout(x, 0.5, np.random.default_rng(3))
+    )
+    assert dropout(x.astype(np.float32), np.float64(0.5))[0].dtype == np.float32

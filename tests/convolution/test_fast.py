@@ -479,3 +479,46 @@ def test_conv1d_names_the_setting_that_is_wrong():
         fast.conv1d(x, x, stride=0)
     with pytest.raises(ValueError, match=r"^grad has shape"):
         fast.conv1d_backward(x, x, x)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"weight": np.ones((4, 3, 3))},
+            "input has 2 channels but weight (4, 3, 3) with groups=1 expects 3; "
+            "change the input's channels, the weight or groups",
+        ),
+        (
+            {"weight": np.ones((4, 0, 3))},
+            "weight has shape (4, 0, 3); it needs at least one channel",
+        ),
+        (
+            {"input": np.ones((1, 2, 0))},
+            "input has shape (1, 2, 0); give it a length of at least 1",
+        ),
+        ({"groups": 1.5}, "groups=1.5 is not an integer; use an integer of at least 1"),
+        ({"stride": (1, 2)}, "stride=(1, 2) is not an integer; use an integer of at least 1"),
+    ],
+)
+def test_messages_of_conv1d_speak_of_one_axis(changed, message):
+    arguments = {"input": np.ones((1, 2, 5)), "weight": np.ones((4, 2, 3))} | changed
+    for function in (fast.conv1d, reference.conv1d):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            function(**arguments)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        fast.conv1d_backward(np.ones((1, 4, 3)), **arguments)
+
+
+def test_a_gradient_of_conv1d_is_compared_along_one_axis():
+    message = r"^grad has shape \(1, 4, 5\) where \(1, 4, 3\) is needed; pass the gradient of the"
+    with pytest.raises(ValueError, match=message):
+        fast.conv1d_backward(np.ones((1, 4, 5)), np.ones((1, 2, 5)), np.ones((4, 2, 3)))
+
+
+def test_conv1d_takes_tuples_of_one_as_torch_does():
+    x, w, _ = arrays((2, 3, 9), (4, 3, 2))
+    settings = {"stride": (2,), "padding": (1,), "dilation": (3,)}
+    expected = F.conv1d(torch.from_numpy(x), torch.from_numpy(w), **settings).numpy()
+    assert_close(fast.conv1d(x, w, **settings), expected)
+    assert_close(reference.conv1d(x, w, **settings), expected)

@@ -92,6 +92,7 @@ def test_equal_seeds_give_equal_weights_and_others_give_others(name):
     [
         ((3,), r"shape=\(3,\) has no fan; use \(out, in\)"),
         ((), "has no fan"),
+        (3, "shape=3 is no tuple; use \\(out, in\\)"),
         ((3, 0), "shape=0 is too small"),
         ((3, 2.0), "shape=2.0 is not an integer"),
     ],
@@ -99,6 +100,33 @@ def test_equal_seeds_give_equal_weights_and_others_give_others(name):
 def test_shapes_without_fans_are_refused(name, shape, message):
     with pytest.raises(ValueError, match=message):
         getattr(init, name)(shape, rng())
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((-3,), "shape=-3 is too small"),
+        ((2, 1.5), "shape=1.5 is not an"),
+        (3, "shape=3 is no tuple"),
+    ],
+)
+def test_shapes_of_no_array_are_refused(shape, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        init.normal(shape, 1.0, rng())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_seed_is_no_generator(name):
+    message = r"^rng=0 is no generator; pass np\.random\.default_rng\(seed\)$"
+    with pytest.raises(ValueError, match=message):
+        getattr(init, name)((2, 2), 0)
+    with pytest.raises(ValueError, match=message):
+        init.normal((2, 2), 1.0, 0)
+
+
+def test_a_deviation_is_a_number():
+    with pytest.raises(ValueError, match=r"^std='1' is no number; use a finite number of at least"):
+        init.normal((2, 2), "1", rng())
 
 
 @pytest.mark.parametrize("std", [-0.1, float("nan"), float("inf")])

@@ -143,6 +143,9 @@ def values(seed, *shape):
 TABLE = [
     ("Conv2d", [(4, 3, 3, 2), (4,)], {"stride": (2, 1), "padding": 1}, (2, 3, 7, 6)),
     ("Conv2d", [(4, 3, 3, 2)], {}, (2, 3, 7, 6)),
+    ("Conv1d", [(4, 3, 2), (4,)], {"stride": 2, "padding": 1}, (2, 3, 7)),
+    ("Conv1d", [(4, 2, 3), (4,)], {"dilation": (2,), "groups": 2}, (2, 4, 9)),
+    ("Conv1d", [(4, 3, 3)], {"padding": "same"}, (2, 3, 7)),
     ("ConvTranspose2d", [(4, 3, 3, 2), (3,)], {"stride": 2, "padding": 1}, (2, 4, 5, 6)),
     ("ConvTranspose2d", [(4, 2, 3, 2)], {"groups": 2, "dilation": (1, 2)}, (2, 4, 5, 6)),
     (
@@ -189,12 +192,11 @@ TABLE = [
     ("ReLU", [], {}, (2, 3, 4, 5)),
     ("Sigmoid", [], {}, (2, 3, 4, 5)),
     ("Tanh", [], {}, (2, 5)),
-    ("Softmax", [], {}, (3, 5)),
+    ("Softmax", [], {"dim": 1}, (3, 5)),
+    ("Softmax", [], {"dim": -2}, (3, 5)),
     ("LocalResponseNorm", [], {"size": 3}, (2, 5, 3, 4)),
     ("LocalResponseNorm", [], {"size": 4, "alpha": 0.5, "beta": 0.6, "k": 2.0}, (2, 5, 3, 4)),
 ]
-#: Settings of torch.nn that follow from the weights here, and defaults that differ.
-THEIRS = {"Softmax": {"dim": 1}}
 
 
 def in_numpy(name, shapes, settings, dtype):
@@ -205,17 +207,17 @@ def in_numpy(name, shapes, settings, dtype):
 def in_torch(name, shapes, settings, dtype):
     """Make the layer of PyTorch with equal weights: (out, in) first, but (in, out) transposed."""
     sizes = {}
-    if name in ("Conv2d", "ConvTranspose2d", "Linear"):
+    if name in ("Conv1d", "Conv2d", "ConvTranspose2d", "Linear"):
         weight, groups = shapes[0], settings.get("groups", 1)
         ahead = "features" if name == "Linear" else "channels"
         one, other = ("in", "out") if name == "ConvTranspose2d" else ("out", "in")
         sizes = {f"{one}_{ahead}": weight[0], f"{other}_{ahead}": weight[1] * groups}
         sizes["bias"] = len(shapes) == 2
-        if len(weight) == 4:
+        if name != "Linear":
             sizes["kernel_size"] = weight[2:]
     elif name == "BatchNorm2d":
         sizes = {"num_features": shapes[0][0]}
-    module = getattr(torch.nn, name)(**sizes, **settings, **THEIRS.get(name, {}))
+    module = getattr(torch.nn, name)(**sizes, **settings)
     module = module.to(getattr(torch, dtype))
     with torch.no_grad():
         for k, (parameter, shape) in enumerate(zip(module.parameters(), shapes, strict=True)):
@@ -296,6 +298,12 @@ def test_batch_norm_after_training_is_pytorchs():
     assert_close(ours.running_mean, before)
 
 
+@pytest.mark.parametrize("weights", [(None, None), ([1.0], np.zeros(1)), (np.ones(1), None)])
+def test_batch_norm_wants_both_of_its_weights(weights):
+    with pytest.raises(ValueError, match=r"^(weight|bias) is a \w+; pass a NumPy array"):
+        BatchNorm2d(*weights)
+
+
 def test_backward_of_batch_norm_belongs_to_the_mode_of_its_forward():
     layer, other = (BatchNorm2d(np.array([2.0]), np.array([1.0])) for _ in range(2))
     x, grad = values(1, 4, 1), values(2, 4, 1)
@@ -329,10 +337,26 @@ def test_dropout_drops_while_training_and_only_then():
     assert_close(layer.forward(x), dropout(x, 0.3, rng)[0])  # the pause drew no numbers
 
 
-def test_dropout_has_pytorchs_default_and_seed_0():
-    x = np.ones(50)
+def test_dropout_has_pytorchs_default():
     assert Dropout().p == torch.nn.Dropout().p
-    assert_close(Dropout().forward(x), dropout(x, 0.5, np.random.default_rng(0))[0])
+
+
+def test_without_a_seed_each_dropout_has_random_numbers_of_its_own():
+    one, two = (Dropout().forward(np.ones(200)) for _ in range(2))  # equal once in 2**200
+    assert (one != two).any()
+
+
+def test_dropout_after_training_refuses_what_it_refuses_while_training():
+    for wrong, sentence in [([1.0], "input is a list"), (np.ones(3, int), "input has dtype int64")]:
+        layer = Dropout()
+        for layer.training in (True, False):
+            with pytest.raises(ValueError, match=sentence):
+                layer.forward(wrong)
+            assert layer.mask is None
+    layer = Dropout(p=2)
+    layer.training = False
+    with pytest.raises(ValueError, match="p=2 is out of range; use 0 <= p < 1"):
+        layer.forward(np.ones(3))
 
 
 def test_layers_with_two_modes_start_in_training():
@@ -357,9 +381,9 @@ def test_an_input_that_is_refused_leaves_each_layer_as_it_was(row):
     layer, x = in_numpy(*arguments, "float64"), values(1, *shape)
     grad = values(2, *layer.forward(x).shape)
     expected = layer.backward(grad)
-    if row[0] != "Flatten":  # which takes whatever has a shape
-        with pytest.raises(ValueError, match="input has dtype"):
-            layer.forward(x.astype(np.uint8))
+    for wrong, sentence in [(x.astype(np.uint8), "input has dtype"), (x.tolist(), "is a list")]:
+        with pytest.raises(ValueError, match=sentence):
+            layer.forward(wrong)
     assert_close(layer.backward(grad), expected)
 
 
@@ -382,8 +406,28 @@ def test_a_gradient_that_does_not_fit_is_refused_by_each_layer(row):
     *arguments, shape = row
     layer = in_numpy(*arguments, "float64")
     output = layer.forward(values(1, *shape))
-    with pytest.raises(ValueError, match=r"grad has|cannot reshape"):
+    with pytest.raises(ValueError, match=r"grad has shape .*; pass"):
         layer.backward(np.ones((*output.shape[:-1], output.shape[-1] + 1)))
+    with pytest.raises(ValueError, match="grad is float32"):
+        layer.backward(np.ones(output.shape, np.float32))
+
+
+@pytest.mark.parametrize("shape", [(1, 120), (60, 2), (120,), (2, 3, 4, 5)])
+def test_a_gradient_is_not_squeezed_into_the_shape_of_the_input(shape):
+    layer = Flatten()
+    layer.forward(np.zeros((2, 3, 4, 5)))
+    with pytest.raises(ValueError, match=r"grad has shape .* where \(2, 60\) is needed; pass"):
+        layer.backward(np.zeros(shape))
+
+
+def test_a_single_number_has_no_batch_to_keep():
+    with pytest.raises(ValueError, match=r"input has shape \(\); pass at least 1 axes"):
+        Flatten().forward(np.array(1.0))
+
+
+def test_softmax_goes_along_axis_1_unless_told():
+    z = values(1, 3, 5)
+    assert_close(layers.Softmax().forward(z), layers.Softmax(dim=1).forward(z))
 
 
 def test_an_empty_batch_is_flattened():

@@ -119,3 +119,33 @@ def test_examples_that_do_not_fit_are_refused(input, target, message):
         accuracy(network.forward, input, target)
     with pytest.raises(ValueError, match=message):
         train(network, SGD(network.parameters()), input, target, orders())
+
+
+@pytest.mark.parametrize(
+    ("predict", "message"),
+    [
+        (
+            lambda rows: rows[:1],
+            r"predict\(input\) has shape \(1, 2\) for 3 examples; return \(3, K\)",
+        ),
+        (lambda rows: rows[:, None], r"predict\(input\) has shape \(3, 1, 2\); pass an array with"),
+        (lambda rows: rows[:, 0], r"predict\(input\) has shape \(3,\); pass an array with"),
+        (lambda rows: rows[:, :0], r"predict\(input\) has shape \(3, 0\) for 3 examples; return"),
+        (lambda rows: rows.tolist(), r"predict\(input\) is a list; pass a NumPy array"),
+    ],
+)
+def test_answers_that_are_not_one_row_for_each_example_are_refused(predict, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        accuracy(predict, np.eye(3, 2), np.array([0, 0, 0]))
+
+
+def test_lists_of_examples_are_refused():
+    network, (input, target) = small(), examples()
+    for lists, message in [
+        ((input.tolist(), target), "input"),
+        ((input, target.tolist()), "target"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{message} is a list; pass a NumPy array"):
+            accuracy(network.forward, *lists)
+        with pytest.raises(ValueError, match=f"^{message} is a list; pass a NumPy array"):
+            train(network, SGD(network.parameters()), *lists, orders())

@@ -27,17 +27,17 @@ def rng():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("shape", "axis"), SHAPES, ids=str)
-def test_softmax_is_pytorchs_forward_and_backward(rng, shape, axis, dtype):
+@pytest.mark.parametrize(("shape", "dim"), SHAPES, ids=str)
+def test_softmax_is_pytorchs_forward_and_backward(rng, shape, dim, dtype):
     z, grad = (3 * rng.standard_normal((2, *shape))).astype(dtype)
     tensor = torch.tensor(z, requires_grad=True)
-    expected = torch.softmax(tensor, axis)
+    expected = torch.softmax(tensor, dim=dim)
     expected.backward(torch.tensor(grad))
-    output = softmax(z, axis)
+    output = softmax(z, dim=dim)
     assert_close(output, expected.detach().numpy(), "output")
-    assert_close(softmax_backward(grad, output, axis), tensor.grad.numpy(), "gradient")
+    assert_close(softmax_backward(grad, output, dim=dim), tensor.grad.numpy(), "gradient")
     assert_close(
-        log_softmax(z, axis), torch.log_softmax(tensor.detach(), axis).numpy(), "logarithm"
+        log_softmax(z, dim=dim), torch.log_softmax(tensor.detach(), dim=dim).numpy(), "logarithm"
     )
 
 
@@ -178,18 +178,18 @@ def test_logits_that_do_not_fit_are_refused(function, z, sentence):
 
 @pytest.mark.parametrize("function", [softmax, log_softmax])
 @pytest.mark.parametrize(
-    ("z", "axis", "sentence"),
+    ("z", "dim", "sentence"),
     [
-        (np.zeros(3), 1, "axis=1 is none of input"),
-        (np.zeros((2, 3)), 2, "axis=2 is none"),
-        (np.zeros((2, 3)), -3, "axis=-3 is none"),
-        (np.zeros((2, 0)), 1, r"input has shape \(2, 0\); axis=1 needs at least one class"),
+        (np.zeros(3), 1, "dim=1 is none of input"),
+        (np.zeros((2, 3)), 2, "dim=2 is none"),
+        (np.zeros((2, 3)), -3, "dim=-3 is none"),
+        (np.zeros((2, 0)), 1, r"input has shape \(2, 0\); dim=1 needs at least one class"),
         (np.zeros((2, 3), np.int64), 1, "input has dtype int64"),
     ],
 )
-def test_axes_without_classes_are_refused(function, z, axis, sentence):
+def test_axes_without_classes_are_refused(function, z, dim, sentence):
     with pytest.raises(ValueError, match=sentence):
-        function(z, axis)
+        function(z, dim)
 
 
 def test_gradients_that_do_not_fit_softmax_are_refused():
@@ -200,7 +200,7 @@ def test_gradients_that_do_not_fit_softmax_are_refused():
         softmax_backward(np.zeros((4, 2)), p)
     with pytest.raises(ValueError, match="grad is float32"):
         softmax_backward(np.zeros((2, 4), np.float32), p)
-    with pytest.raises(ValueError, match="axis=2 is none of output"):
+    with pytest.raises(ValueError, match="dim=2 is none of output"):
         softmax_backward(np.zeros((2, 4)), p, 2)
 
 

@@ -139,6 +139,7 @@ W = np.ones((2, 1, 3, 3))
         ({"weight": W, "size": 5, "padding": "full"}, "padding='full'"),
         ({"weight": W, "size": 5, "groups": 3}, "groups=3 does not divide"),
         ({"weight": W, "size": 5, "groups": 0}, "groups=0"),
+        ({"weight": W, "size": 5, "groups": 1.5}, "groups=1.5 is not an integer"),
         ({"weight": W, "size": 5, "dilation": 3}, "dilation=3"),
     ],
 )

@@ -66,6 +66,23 @@ class TestSequential:
         expected = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
         assert_close(ours.gradients(), expected)
 
+    def test_any_network_of_logits_has_loss_accuracy_and_both_gradients(self):
+        ours, theirs = inner_networks(), inner_twins()
+        theirs.load_state_dict(tensors(ours.state()))
+        x, t = draw(5, 1, 6, 7, seed=1), np.array([0, 2, 1, 1, 0])
+        logits = theirs(torch.tensor(x))
+        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(t))
+        loss.backward()
+        assert ours.loss(x, t) == pytest.approx(loss.item(), rel=1e-12)
+        expected = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
+        assert_close(ours.gradient(x, t), expected)
+        differences = ours.numerical_gradient(x, t)
+        for name, gradient in differences.items():  # 0 for a bias before a batch norm
+            assert_close(gradient, expected[name], name, rtol=1e-7, atol=1e-8)
+        ours.eval()
+        right = np.mean(ours.forward(x).argmax(axis=1) == t)
+        assert ours.accuracy(x, t, batch_size=2) == right
+
     def test_layers_without_names_are_numbered(self):
         first, second = Linear(draw(2, 3), draw(2)), Linear(draw(1, 2))
         network = Sequential(first, ReLU(), second)
@@ -273,6 +290,7 @@ class TestSimpleConvNet:
             ({"dtype": np.int64}, "dtype=int64 holds no weights"),
             ({"input_shape": (0, 8, 9)}, "input_shape=0 is too small"),
             ({"input_shape": (8, 8)}, r"input_shape=\(8, 8\) .*\(C, H, W\)"),
+            ({"input_shape": 28}, r"input_shape=28 .*\(C, H, W\)"),
         ],
     )
     def test_settings_that_do_not_fit(self, settings, message):

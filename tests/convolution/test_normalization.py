@@ -162,14 +162,13 @@ def test_two_values_are_enough():
                  np.array([[-1.0], [1.0]]))  # fmt: skip
 
 
-@pytest.mark.parametrize("running", [(None, None), (np.zeros(2), None), (None, np.ones(2))])
-def test_running_statistics_are_needed_after_training(running):
+def test_running_statistics_are_needed_after_training():
     with pytest.raises(
         ValueError, match=r"running_mean and running_var are needed; .*training=True"
     ):
-        batch_norm(np.zeros((3, 2)), *running)
+        batch_norm(np.zeros((3, 2)), None, None)
     with pytest.raises(ValueError, match="running_mean and running_var are needed"):
-        batch_norm_backward(np.zeros((3, 2)), np.zeros((3, 2)), *running)
+        batch_norm_backward(np.zeros((3, 2)), np.zeros((3, 2)), None, None)
 
 
 BAD_VECTORS = [np.zeros(3), np.zeros((1, 2)), np.zeros(2, np.float32), [0.0, 0.0]]
@@ -198,6 +197,70 @@ def test_inputs_and_gradients_that_do_not_fit_batch_norm_are_refused():
             match=r"^grad (is float32|.*; pass the gradient with respect to the output$)",
         ):
             batch_norm_backward(wrong, x, mean, var)
+
+
+def test_settings_that_are_numpy_numbers_leave_the_dtype_alone(rng):
+    x, mean, var, w, b, grad = arguments(rng, (3, 2, 5, 4), "float32")
+    settings = {"eps": np.float64(1e-5)}
+    forward = batch_norm(x, mean, var, w, b, True, momentum=np.float64(0.1), **settings)
+    back = batch_norm_backward(grad, x, mean, var, w, True, **settings)
+    lrn = {"alpha": np.float64(0.5), "beta": np.float64(0.7), "k": np.float64(2)}
+    normalised = local_response_norm(x, 3, **lrn), local_response_norm_backward(grad, x, 3, **lrn)
+    assert {a.dtype.name for a in (*forward, *back, *normalised)} == {"float32"}
+    assert_close(forward, batch_norm(x, mean, var, w, b, True))
+    assert_close(back, batch_norm_backward(grad, x, mean, var, w, True))
+    assert_close(normalised[0], local_response_norm(x, 3, 0.5, 0.7, 2.0))
+
+
+@pytest.mark.parametrize("running", [(np.zeros(2), None), (None, np.ones(2))])
+def test_running_statistics_come_together_or_not_at_all(running):
+    x = np.arange(6.0).reshape(3, 2)
+    message = r"^running_(mean|var) is None but running_(var|mean) is not; pass both or neither$"
+    with pytest.raises(ValueError, match=message):
+        batch_norm(x, *running, training=True)
+    with pytest.raises(ValueError, match=message):
+        batch_norm_backward(x, x, *running, training=True)
+
+
+@pytest.mark.parametrize("eps", [-2, -1e-9, np.nan, np.inf, None, "1e-5", True, np.ones(2)])
+def test_an_eps_that_keeps_no_root_away_from_0_is_refused(eps):
+    x, message = np.arange(6.0).reshape(3, 2), "^eps=.*; use a number of at least 0, such as 1e-5$"
+    with pytest.raises(ValueError, match=message):
+        batch_norm(x, None, None, training=True, eps=eps)
+    with pytest.raises(ValueError, match=message):
+        batch_norm_backward(x, x, None, None, training=True, eps=eps)
+
+
+@pytest.mark.parametrize("momentum", [None, "0.1", -0.1, 1.1, np.nan, True])
+def test_a_momentum_that_is_no_share_is_refused(momentum):
+    x = np.arange(6.0).reshape(3, 2)
+    with pytest.raises(ValueError, match=r"^momentum=.*; use a number from 0 to 1, such as 0\.1$"):
+        batch_norm(x, np.zeros(2), np.ones(2), training=True, momentum=momentum)
+
+
+@pytest.mark.parametrize("name", ["alpha", "beta", "k"])
+@pytest.mark.parametrize("value", [None, "1", np.nan, np.inf, np.ones(2)])
+def test_constants_of_local_response_norm_are_numbers(name, value):
+    x = np.ones((2, 3))
+    with pytest.raises(ValueError, match=f"^{name}=.*; use a finite number"):
+        local_response_norm(x, 3, **{name: value})
+    with pytest.raises(ValueError, match=f"^{name}=.*; use a finite number"):
+        local_response_norm_backward(x, x, 3, **{name: value})
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e5])
+def test_a_channel_far_from_0_keeps_its_digits(rng, offset):
+    x = (offset + rng.standard_normal((8, 2, 20, 20))).astype(np.float32)
+    grad, w = rng.standard_normal(x.shape).astype(np.float32), np.ones(2, np.float32)
+    exact = x.astype(np.float64), w.astype(np.float64)
+    got = batch_norm(x, 0 * w, w, training=True)
+    expected = batch_norm(exact[0], 0 * exact[1], exact[1], training=True)
+    assert_close(got, tuple(a.astype(np.float32) for a in expected), rtol=1e-6, atol=1e-6)
+    back = batch_norm_backward(grad, x, None, None, w, training=True)
+    exact_back = batch_norm_backward(
+        grad.astype(np.float64), exact[0], None, None, exact[1], training=True
+    )
+    assert_close(back, tuple(a.astype(np.float32) for a in exact_back), rtol=1e-5, atol=1e-4)
 
 
 LRN = [

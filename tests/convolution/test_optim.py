@@ -1,5 +1,7 @@
 """Each optimiser against its namesake in PyTorch, step after step, over a table of settings."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ ADAM_SETTINGS = [
     {"lr": 0.1},
     {"betas": (0.5, 0.9)},
     {"betas": (0.0, 0.0), "eps": 1e-3},
+    {"betas": (0.1, 0.99)},
     {"eps": 0.1, "weight_decay": 0.1},
 ]
 TABLE = [(SGD, torch.optim.SGD, {"lr": 0.01} | settings) for settings in SGD_SETTINGS]
@@ -88,6 +91,28 @@ def test_adams_first_step_has_the_length_of_the_rate_whatever_the_gradient():
     assert_close(parameter, np.array([-0.25, 0.25, -0.25]))
 
 
+@pytest.mark.parametrize(("dtype", "huge"), [("float32", 1e15), ("float64", 1e100)])
+@pytest.mark.parametrize("beta", [0.0, 0.4])
+def test_adam_loses_no_gradient_beside_a_huge_one_before_it(beta, dtype, huge):
+    settings = {"lr": 1.0, "betas": (beta, 0.0)}
+    ours, theirs = np.zeros(1, dtype), torch.zeros(1, dtype=getattr(torch, dtype))
+    adam, twin = Adam({"p": ours}, **settings), torch.optim.Adam([theirs], **settings)
+    for size in (huge, 1.0, 1.0):
+        adam.step({"p": np.array([size], dtype)})
+        theirs.grad = torch.tensor([size], dtype=theirs.dtype)
+        twin.step()
+        assert_close(ours, theirs.numpy())
+
+
+@pytest.mark.parametrize("Optimizer", [SGD, Adam])
+def test_what_pytorch_takes_at_the_same_place_is_the_same_setting(Optimizer):
+    theirs = list(inspect.signature(getattr(torch.optim, Optimizer.__name__)).parameters.values())
+    ours = list(inspect.signature(Optimizer).parameters.values())
+    places = [p.name for p in ours if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert places[1:] == [p.name for p in theirs[1 : len(places)]]
+    assert {p.name for p in ours[1:]} <= {p.name for p in theirs}
+
+
 def test_the_network_sees_the_step_and_the_gradients_stay():
     weight, gradient = np.ones((2, 2)), np.full((2, 2), 0.5)
     for Optimizer in (SGD, Adam):
@@ -106,6 +131,12 @@ class TestRefusals:
             ({"w": [1.0]}, r"parameters\['w'\] is a list; pass"),
             ({"w": np.ones(2, np.int64)}, r"parameters\['w'\] has dtype int64"),
             ({"w": np.broadcast_to(1.0, 2)}, r"parameters\['w'\] is read-only"),
+            ([np.ones(2)], r"parameters is a list; pass a dict .*network\.parameters\(\)"),
+            (dict.fromkeys("ab", np.ones(2)), r"'b'\] shares memory with parameters\['a'\]"),
+            (
+                (lambda whole: {"a": whole, "c": np.ones(2), "b": whole[1:]})(np.ones(3)),
+                r"'b'\] shares memory with parameters\['a'\]; a step would change it twice",
+            ),
         ],
     )
     def test_parameters(self, Optimizer, parameters, message):
@@ -113,9 +144,11 @@ class TestRefusals:
             Optimizer(parameters)
 
     @pytest.mark.parametrize("name", ["lr", "weight_decay"])
-    @pytest.mark.parametrize("value", [-1e-9, float("nan"), float("inf")])
+    @pytest.mark.parametrize("value", [-1e-9, float("nan"), float("inf"), "0.1", None])
     def test_settings(self, Optimizer, name, value):
-        with pytest.raises(ValueError, match=f"{name}={value} is out of range; use a finite"):
+        with pytest.raises(
+            ValueError, match=f"{name}={value!r} is (no number|out of range); use a finite"
+        ):
             Optimizer({"w": np.ones(2)}, **{name: value})
 
     @pytest.mark.parametrize(
@@ -143,7 +176,7 @@ def test_momentum_and_nesterov_out_of_range():
         SGD({"w": np.ones(2)}, nesterov=True)
 
 
-@pytest.mark.parametrize("betas", [(0.9, 1.0), (-0.1, 0.9), (0.9,), (float("nan"), 0.9)])
+@pytest.mark.parametrize("betas", [(0.9, 1.0), (-0.1, 0.9), (0.9,), (float("nan"), 0.9), 0.9, "ab"])
 def test_betas_out_of_range(betas):
     with pytest.raises(ValueError, match=r"betas=.* use two numbers from 0 to below 1"):
         Adam({"w": np.ones(2)}, betas=betas)

@@ -92,6 +92,20 @@ def test_a_value_is_filled_in_as_by_pytorch(value):
     assert_close(pad(images(), (1, 2, 3, 0), value=value), expected)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_no_value_is_zero_as_in_pytorch(mode, dtype):
+    x = (9 * images()).astype(dtype)
+    assert_close(pad(x, 1, mode, None), pad(x, 1, mode))
+
+
+def test_the_largest_values_fit():
+    for value in (-(2**63), 2**63 - 1):
+        assert pad(ROW, 1, value=value)[0, 0, 0, 0] == value
+    largest = float(np.finfo(np.float32).max)
+    assert pad(ROW.astype(np.float32), 1, value=largest)[0, 0, 0, 0] == largest
+
+
 def test_a_value_is_no_number():
     padded = pad(ROW.astype(float), 1, value=np.nan)
     assert np.isnan(padded).sum() == 12
@@ -248,11 +262,32 @@ def test_every_mode_has_its_rule():
         ),
         (
             {"input": np.zeros((1, 1, 2, 2), np.int64), "value": 0.5},
-            "value=0.5 does not fit into int64; use a whole number",
+            "value=0.5 does not fit into int64; use a whole number from "
+            "-9223372036854775808 to 9223372036854775807",
+        ),
+        (
+            {"input": np.zeros((1, 1, 2, 2), np.int64), "value": 1e300},
+            "value=1e+300 does not fit into int64; use a whole number from "
+            "-9223372036854775808 to 9223372036854775807",
+        ),
+        (
+            {"input": np.zeros((1, 1, 2, 2), np.int64), "value": 2**63},
+            "value=9223372036854775808 does not fit into int64; use a whole number from "
+            "-9223372036854775808 to 9223372036854775807",
+        ),
+        (
+            {"input": np.zeros((1, 1, 2, 2), np.float32), "value": 1e300},
+            "value=1e+300 does not fit into float32; use a smaller number",
+        ),
+        (
+            {"input": np.zeros((1, 1, 2, 2), np.int64), "value": np.nan},
+            "value=nan does not fit into int64; use a whole number from "
+            "-9223372036854775808 to 9223372036854775807",
         ),
         (
             {"input": np.zeros((1, 1, 2, 2), np.int64), "value": -np.inf},
-            "value=-inf does not fit into int64; use a whole number",
+            "value=-inf does not fit into int64; use a whole number from "
+            "-9223372036854775808 to 9223372036854775807",
         ),
     ],
 )

@@ -136,6 +136,12 @@ def test_padding_never_wins():
     assert_close(pooling.max_pool2d(x, 3, 1, 1), x)
 
 
+def test_a_dilated_window_of_padding_alone_has_the_lowest_maximum():
+    assert_close(
+        pooling.max_pool2d(np.ones((1, 1, 1, 1)), 2, 1, 1, 2), np.full((1, 1, 1, 1), -np.inf)
+    )
+
+
 def test_the_first_of_equal_maxima_gets_the_gradient():
     x = np.array([[[[0.0, 5.0], [5.0, 5.0]]]])
     grad = np.ones((1, 1, 1, 1))
@@ -157,6 +163,14 @@ def test_nan_comes_through_and_gets_the_gradient(name, options):
     x = np.arange(16.0).reshape(1, 1, 4, 4)
     x[0, 0, 0, 0] = np.nan
     assert_as_torch(name, x, options)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_an_infinite_gradient_goes_to_the_maximum_alone(value):
+    x, grad = np.array([[[[1.0, 3.0, 2.0, 4.0]]]]), np.array([[[[value, 1.0]]]])
+    expected = np.array([[[[0.0, value, 0.0, 1.0]]]])
+    assert_close(pooling.max_pool2d_backward(grad, x, (1, 2)), expected)
+    assert_close(pooling.adaptive_max_pool2d_backward(grad, x, (1, 2)), expected)
 
 
 def test_infinities_are_numbers_like_others():

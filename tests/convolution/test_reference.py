@@ -388,7 +388,7 @@ LINE, SQUARE = np.zeros(4), np.zeros((4, 4))
         (
             conv1d,
             (SQUARE[None], SQUARE[None], None, 1, 0, 1, 3),
-            "input has 4 channels but weight (1, 4, 1, 4) with groups=3 expects 12; "
+            "input has 4 channels but weight (1, 4, 4) with groups=3 expects 12; "
             "change the input's channels, the weight or groups",
         ),
         (

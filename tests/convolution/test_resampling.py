@@ -36,6 +36,8 @@ MODES = [
     {},
     {"mode": "nearest"},
     {"mode": "bilinear"},
+    {"mode": "bilinear", "align_corners": None},
+    {"mode": "nearest", "align_corners": None},
     {"mode": "bilinear", "align_corners": True},
 ]
 TABLE = [{**target, **mode} for target, mode in product(TARGETS, MODES)]
@@ -205,7 +207,7 @@ X = images()
         ({"input": X, "scale_factor": -1}, "scale_factor=-1"),
         ({"input": X, "scale_factor": float("inf")}, "scale_factor=inf"),
         ({"input": X, "scale_factor": "2"}, "scale_factor='2'"),
-        ({"input": X, "scale_factor": (2, 2, 2)}, "scale_factor=.*no scale"),
+        ({"input": X, "scale_factor": (2, 2, 2)}, r"scale_factor=\(2, 2, 2\) has 3 entries"),
         ({"input": X, "size": 3, "mode": "bicubic"}, "mode='bicubic'"),
         ({"input": X, "size": 3, "align_corners": True}, "mode='nearest' with align_corners=True"),
     ],
@@ -245,3 +247,40 @@ def test_a_bad_gradient_is_refused(back):
         back(good[:, :, 1:])
     with pytest.raises(ValueError, match="grad is float32"):
         back(good.astype("float32"))
+
+
+@pytest.mark.parametrize("scale", [0, -1, np.nan, np.inf, True, "2", 1j, np.array([2.0])])
+def test_a_scale_that_is_none_is_refused(scale):
+    message = "^scale_factor=.* is (no number|out of range); use a positive number$"
+    with pytest.raises(ValueError, match=message):
+        interpolation_matrix(2, 4, scale_factor=scale)
+    with pytest.raises(ValueError, match=message):
+        interpolate(X, scale_factor=scale)
+    with pytest.raises(ValueError, match=message):
+        interpolate(X, scale_factor=(2, scale))
+
+
+@pytest.mark.parametrize("scale", [np.int64(2), np.float32(2), np.float64(2)])
+def test_a_scale_may_be_a_number_of_numpy(scale):
+    assert_close(interpolate(X, scale_factor=scale), interpolate(X, scale_factor=2))
+    assert_close(interpolate(X, scale_factor=(scale, 1)), interpolate(X, scale_factor=(2, 1)))
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (interpolation_matrix, (0, 4), "size=0 is too small"),
+        (interpolation_matrix, (2.0, 4), "size=2.0 is not an integer"),
+        (interpolation_matrix, (2, 0), "output_size=0 is too small"),
+        (interpolation_matrix, (2, 4, "cubic"), "mode='cubic' with align_corners=False is unknown"),
+        (interpolation_matrix, (2, 4, "nearest", True), "mode='nearest' with align_corners=True"),
+        (blur_matrix, (0,), "size=0 is too small"),
+        (blur_matrix, (2.5,), "size=2.5 is not an integer"),
+        (blur_matrix, (4, 0), "stride=0 is too small"),
+        (blur_matrix, (4, 2, 2), "kernel_size=2 has no centre; use an odd number"),
+        (blur_matrix, (4, 2, 0), "kernel_size=0 is too small"),
+    ],
+)
+def test_a_matrix_that_does_not_exist_is_refused(function, arguments, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        function(*arguments)

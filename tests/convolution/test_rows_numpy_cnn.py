@@ -3,6 +3,7 @@ r"""The claims of book/convolution/numpy-cnn.md, on arrays that its cells do not
 import inspect
 import pickle
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,22 @@ def test_a_few_seconds_of_training_read_nine_of_ten_unseen_digits(digits, reader
     share = reader.accuracy(digits.test_images, digits.test_labels)
     assert share == np.mean(reader.predict(digits.test_images).argmax(1) == digits.test_labels)
     assert share > 0.9
+
+
+@pytest.mark.covers("C20")
+def test_the_whole_recipe_reads_96_of_100_digits_within_a_minute(digits):
+    network, rng = SimpleConvNet(seed=0), np.random.default_rng(1)
+    optimizer = SGD(network.parameters(), lr=0.05, momentum=0.9)
+    images, labels = digits.train_images, digits.train_labels
+    started = time.process_time()
+    for epochs, rate in ((6, 0.05), (2, 0.01)):
+        optimizer.lr = rate
+        train(
+            network, optimizer, images, labels, [rng.permutation(4000) for _ in range(epochs)], 50
+        )
+    assert time.process_time() - started < 60
+    assert len(digits.test_images) == 1000
+    assert network.accuracy(digits.test_images, digits.test_labels) >= 0.96
 
 
 @pytest.mark.covers("C20")

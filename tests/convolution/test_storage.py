@@ -213,6 +213,14 @@ def test_arrays_that_do_not_match(path, changed, message):
     assert_close(untouched.state(), network(2).state(), rtol=0, atol=0)
 
 
+def test_a_read_only_array_is_found_before_anything_is_changed(saved):
+    fixed = network(2)
+    fixed.layers["linear"].weight.flags.writeable = False
+    with pytest.raises(ValueError, match=r"linear\.weight of the network is read-only; build it"):
+        load(fixed, saved)
+    assert_close(fixed.state(), network(2).state(), rtol=0, atol=0)
+
+
 def test_networks_of_other_settings(saved):
     for other in (network(2, filters=3), network(2, np.float32), Sequential(ReLU())):
         before = copied(other.state())

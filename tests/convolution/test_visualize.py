@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from coursepkg.convolution.arithmetic import Window, receptive_field
 from coursepkg.convolution.visualize import (
@@ -154,6 +155,24 @@ def test_covering_pixels_of_a_linear_model_takes_away_what_they_give(size, strid
         got = occlusion(model, x, 1, size, stride, value, batch_size)
         assert_close(got, expected)
         assert not got.requires_grad
+
+
+def test_covers_are_made_batch_by_batch():
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            result = operation(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                self.numbers = max(self.numbers, result.numel())
+            return result
+
+    for batch_size in (1, 8, 30):
+        with Largest() as largest:
+            occlusion(
+                nn.Flatten(), torch.ones(2, 1, 40, 50), size=3, stride=1, batch_size=batch_size
+            )
+        assert largest.numbers == max(batch_size, 2) * 40 * 50  # both images go in at first
 
 
 def test_only_covering_what_a_mask_model_looks_at_changes_its_score():
@@ -368,6 +387,43 @@ def test_linearised_replaces_what_blocks_and_keeps_the_original():
     assert_close(got(x).detach(), torch.ones(1, 3, dtype=torch.float64))  # means of means
 
 
+PASSED = {
+    **{
+        kind.__name__: kind()
+        for kind in (
+            *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU),
+            *(nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardtanh, nn.Hardsigmoid, nn.Sigmoid),
+            *(nn.Tanh, nn.Softplus, nn.Softsign, nn.LogSigmoid, nn.Dropout, nn.AlphaDropout),
+        )
+    },
+    "BatchNorm2d": nn.BatchNorm2d(4),
+    "SyncBatchNorm": nn.SyncBatchNorm(4),
+    "InstanceNorm2d": nn.InstanceNorm2d(4, affine=True),
+    "GroupNorm": nn.GroupNorm(2, 4),
+    "LayerNorm": nn.LayerNorm([4, 7, 7]),
+    "LayerNorm of one axis": nn.LayerNorm(7),
+    "RMSNorm": nn.RMSNorm(7),
+    "LocalResponseNorm": nn.LocalResponseNorm(2),
+}
+
+
+@pytest.mark.parametrize("layer", PASSED.values(), ids=PASSED)
+@pytest.mark.parametrize("value", [-50.0, 0.0, 50.0])
+def test_in_a_linearised_network_activations_and_normalisation_let_everything_pass(layer, value):
+    model = linearised(nn.Sequential(nn.Conv2d(1, 4, 3), layer, nn.Conv2d(4, 1, 3)))
+    x = torch.full((1, 1, 9, 9), value, dtype=torch.float64)
+    field = empirical_receptive_field(model, x, unit=(0, 2, 2))
+    assert (field.rows, field.columns) == ((2, 6), (2, 6))
+    ways = torch.tensor([1.0, 2.0, 3.0, 2.0, 1.0], dtype=torch.float64)
+    assert_close(field.gradient[2:7, 2:7], torch.outer(ways, ways) / 81)
+
+
+def test_a_normalised_classifier_is_linearised_too():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 2))
+    field = empirical_receptive_field(linearised(model), torch.ones(1, 1, 2, 3).double())
+    assert_close(field.gradient, torch.full((2, 3), 1 / 6, dtype=torch.float64))
+
+
 def test_a_single_pooling_layer_is_linearised_too():
     got = linearised(nn.MaxPool2d(3, 2, 1, ceil_mode=True))
     assert repr(got) == "AvgPool2d(kernel_size=3, stride=2, padding=1)"
@@ -448,6 +504,8 @@ BAD = {
     "target negative": (lambda: occlusion(small_cnn(), X, -1), r"target=-1 is not among"),
     "target no integer": (lambda: saliency(small_cnn(), X, 1.0), r"target=1.0 .*use integers"),
     "target boolean": (lambda: saliency(small_cnn(), X, True), r"target=True .*use integers"),
+    "target a word": (lambda: saliency(small_cnn(), X, "a"), r"target='a' .*use integers"),
+    "ragged target": (lambda: saliency(small_cnn(), X, [[1], [1, 2]]), r"target=.*use integers"),
     "too many targets": (lambda: saliency(small_cnn(), X, [1, 2]), r"target=\[1, 2\].*1 images"),
     "unknown layer": (
         lambda: feature_maps(scorer(), X, "conv9"),
@@ -461,6 +519,11 @@ BAD = {
     "cover too large": (lambda: occlusion(small_cnn(), X, size=10), r"kernel=10.*shrink"),
     "cover of nothing": (lambda: occlusion(small_cnn(), X, size=0), r"size=0 is too small"),
     "no stride": (lambda: occlusion(small_cnn(), X, stride=0), r"stride=0 is too small"),
+    "cover of a word": (lambda: occlusion(small_cnn(), X, value="a"), r"value='a' .*finite number"),
+    "cover of nan": (
+        lambda: occlusion(small_cnn(), X, value=float("nan")),
+        r"value=nan is out of range; use a finite number",
+    ),
     "no batch": (lambda: occlusion(small_cnn(), X, batch_size=0), r"batch_size=0 is too small"),
     "maps and gradient": (
         lambda: class_activation_map(torch.ones(1, 2, 3, 3), torch.ones(1, 1, 3, 3)),
@@ -475,7 +538,10 @@ BAD = {
         r"gradient is a NoneType",
     ),
     "filters flat": (lambda: normalise_filters(torch.ones(2, 3)), r"weight has shape \(2, 3\)"),
-    "size of two": (lambda: activation_maximisation(small_cnn(), (9, 9), 0), r"has 2 entries"),
+    "size of two": (
+        lambda: activation_maximisation(small_cnn(), (9, 9), 0),
+        r"size=\(9, 9\) is no shape; pass \(channels, height, width\)",
+    ),
     "size of zero": (lambda: activation_maximisation(small_cnn(), (1, 0, 9), 0), r"size=0 is too"),
     "no steps": (
         lambda: activation_maximisation(small_cnn(), (1, 9, 9), 0, steps=0),
@@ -491,15 +557,27 @@ BAD = {
     ),
     "rate negative": (
         lambda: activation_maximisation(small_cnn(), (1, 9, 9), 0, lr=-1),
-        r"lr=-1 is no rate",
+        r"lr=-1 is out of range; use a finite number of at least 0",
+    ),
+    "rate a word": (
+        lambda: activation_maximisation(small_cnn(), (1, 9, 9), 0, lr="fast"),
+        r"lr='fast' is no number; use a finite number",
+    ),
+    "seed no integer": (
+        lambda: activation_maximisation(small_cnn(), (1, 9, 9), 0, seed=1.5),
+        r"seed=1\.5 is not an integer",
+    ),
+    "size a number": (
+        lambda: activation_maximisation(small_cnn(), 9, 0),
+        r"size=9 .*pass \(channels, height, width\)",
     ),
     "decay infinite": (
         lambda: activation_maximisation(small_cnn(), (1, 9, 9), 0, decay=float("inf")),
-        r"decay=inf is no rate",
+        r"decay=inf is out of range",
     ),
     "smoothness nan": (
         lambda: activation_maximisation(small_cnn(), (1, 9, 9), 0, smoothness=float("nan")),
-        r"smoothness=nan is no rate",
+        r"smoothness=nan is out of range",
     ),
     "two images": (
         lambda: empirical_receptive_field(small_cnn(), X.expand(2, 1, 9, 9)),
@@ -521,3 +599,8 @@ BAD = {
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_an_ascent_that_leaves_all_bounds_is_refused():
+    with pytest.raises(FloatingPointError, match=r"not finite after step \d+; lower lr=1e\+30"):
+        activation_maximisation(small_cnn(), (1, 9, 9), 0, lr=1e30)
