@@ -6,8 +6,10 @@ that sentence into an `AssertionError`, and the grader hands it to the learner.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -92,14 +94,31 @@ class AtLeast:
     labels : integer array
         The right answers.
 
+    Raises
+    ------
+    ValueError
+        If `share` is outside that range, or there is no label.
+
     Examples
     --------
     >>> difference(np.array([7, 2, 2, 0]), AtLeast(0.9, np.array([7, 2, 1, 0])), "predicted")
-    'predicted has 3 of 4 labels right, 75.0%; at least 90.0% are wanted'
+    'predicted has 3 of 4 labels right; at least 4 are wanted (90.0%)'
     """
 
     share: float
     labels: NDArray[np.integer[Any]]
+
+    def __post_init__(self) -> None:
+        r"""Refuse what nothing can fulfil, and what anything does."""
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share={self.share} is no share; use a number from 0 to 1")
+        if self.labels.size == 0:
+            raise ValueError("labels is empty; pass at least one")
+
+    @property
+    def needed(self) -> int:
+        r"""Number of labels wanted; 7 for 0.07 of 100, though ``0.07 * 100 > 7``."""
+        return math.ceil(Fraction(str(self.share)) * self.labels.size)
 
     def __repr__(self) -> str:
         return f"{self.labels.size} labels, at least {self.share:.1%} of them right"
@@ -109,12 +128,12 @@ class AtLeast:
         problem = difference(got, self.labels, name, rtol=0, atol=np.inf)
         if problem is not None:
             return problem
-        right = np.mean(got == self.labels)
-        if right >= self.share:
+        right = int(np.sum(got == self.labels))
+        if right >= self.needed:
             return None
         return (
-            f"{name} has {np.sum(got == self.labels)} of {self.labels.size} labels right, "
-            f"{right:.1%}; at least {self.share:.1%} are wanted"
+            f"{name} has {right} of {self.labels.size} labels right; "
+            f"at least {self.needed} are wanted ({self.share:.1%})"
         )
 
 

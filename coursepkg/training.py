@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm import tqdm
 
 from coursepkg.plotting import COLOURS, FONT
@@ -56,13 +56,18 @@ def accuracy(output: Tensor, target: Tensor) -> float:
     Raises
     ------
     ValueError
-        If the shapes do not belong together. Broadcasting would compare all with all.
+        If there are no scores, or the shapes do not belong together: broadcasting would compare
+        all with all.
 
     Examples
     --------
     >>> accuracy(torch.eye(4), torch.tensor([0, 1, 2, 0]))
     0.75
     """
+    if output.ndim < 2 or output.numel() == 0:
+        raise ValueError(
+            f"output has shape {tuple(output.shape)}; pass scores of at least one example, (N, K)"
+        )
     answer = output.argmax(dim=1)  # (N, ...)
     if answer.shape != target.shape:
         raise ValueError(
@@ -82,7 +87,8 @@ class Batches:
     Parameters
     ----------
     input, target : array or tensor
-        Of equal length; not copied as wholes.
+        Of equal length. Tensors, and arrays that lie in memory in one piece and can be changed,
+        are shared; other arrays are copied.
     batch_size : int
         The last batch is smaller where it does not divide the length.
     seed : int or None
@@ -108,13 +114,13 @@ class Batches:
         batch_size: int = 100,
         seed: int | None = 0,
     ) -> None:
-        r"""Keep the arrays as tensors that share their memory."""
+        r"""Keep the arrays as tensors, which share their memory if possible."""
         if len(input) != len(target) or len(input) == 0:
             raise ValueError(
                 f"input has {len(input)} examples and target has {len(target)}; "
                 "pass as many of each, and at least one"
             )
-        self.input, self.target = torch.as_tensor(input), torch.as_tensor(target)
+        self.input, self.target = _tensor(input), _tensor(target)
         self.batch_size = integer("batch_size", batch_size, 1)
         self.seed = None if seed is None else integer("seed", seed, 0)
         self.set_epoch(0)
@@ -237,10 +243,13 @@ def fit(
         Takes (output, target) and returns a tensor with one number, a mean over the batch.
     metrics : mapping of str to callable
         What else to measure; means over the batch as well. Empty where accuracy has no meaning.
+        No metric may be called "loss".
     scheduler : LRScheduler, optional
-        Its `step()` is called after every epoch.
+        Its `step()` is called after every epoch. It may not be a `ReduceLROnPlateau`, whose
+        `step` takes a figure.
     history : History, optional
-        Of an earlier training that is to go on; figures are appended, epochs counted on.
+        Of an earlier training that is to go on, with the same figures; those of the new epochs
+        are appended, and the epochs counted on.
 
     Returns
     -------
@@ -249,8 +258,8 @@ def fit(
     Raises
     ------
     ValueError
-        If the optimizer is not the model's, a batch is no pair, there is no batch, or the loss is
-        not one number.
+        If the optimizer is not the model's, the scheduler, a metric or the history is of the
+        wrong kind, a batch is no pair, there is no batch, or the loss is not one number.
     FloatingPointError
         If a loss is infinite or not a number. No step is made with it.
 
@@ -264,9 +273,16 @@ def fit(
     """
     _check_optimizer(optimizer, model)
     epochs = integer("epochs", epochs, 1)
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise ValueError(
+            "scheduler is a ReduceLROnPlateau, whose step needs a figure; call fit with epochs=1 "
+            "and history=history, and scheduler.step(history.valid['loss'][-1]) after each"
+        )
     history = History() if history is None else history
+    _check_figures(history, metrics, valid is not None)
     history.interrupted = False
-    total = epochs * len(train) if isinstance(train, Sized) else None
+    length = _length(train)
+    total = None if length is None else epochs * length
 
     def step(input: Any, target: Any) -> tuple[Any, float]:
         bar.update()
@@ -359,7 +375,7 @@ def evaluate(
     model : Module
         Each of its modules is left in the mode in which it was.
     batches : iterable of (input, target)
-        Every example counts the same: the means of batches are weighted by their lengths.
+        Every example counts the same: the means of batches are weighted by `len(target)`.
     loss, metrics
         As in `fit`.
 
@@ -454,6 +470,8 @@ def _means(
     device: torch.device,
 ) -> dict[str, float]:
     r"""Take a step with each batch, which gives output and loss; return means over examples."""
+    if "loss" in metrics:
+        raise ValueError("a metric is called 'loss'; give it another name, that one is taken")
     sums, count = dict.fromkeys(("loss", *metrics), 0.0), 0
     for number, (input, target) in enumerate(_pairs(name, batches, device)):
         try:
@@ -464,8 +482,8 @@ def _means(
         with torch.no_grad():
             figures = {metric: measure(output, target) for metric, measure in metrics.items()}
         for key, figure in {"loss": loss, **figures}.items():
-            sums[key] += len(input) * float(figure)
-        count += len(input)
+            sums[key] += len(target) * float(figure)
+        count += len(target)
     if count == 0:
         raise ValueError(f"{name} has no batches; pass a list or a DataLoader, no spent generator")
     return {key: total / count for key, total in sums.items()}
@@ -479,10 +497,25 @@ def _pairs(name: str, batches: Iterable[Any], device: torch.device) -> Iterator[
                 "yield (input, target)"
             )
         input, target = (
-            torch.as_tensor(part, device=device) if isinstance(part, Tensor | np.ndarray) else part
+            _tensor(part).to(device) if isinstance(part, Tensor | np.ndarray) else part
             for part in batch
         )
         yield input, target
+
+
+def _tensor(array: NDArray[Any] | Tensor) -> Tensor:
+    r"""Return an array as a tensor; a copy where PyTorch cannot share its memory."""
+    if isinstance(array, np.ndarray):
+        array = np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
+    return torch.as_tensor(array)
+
+
+def _length(batches: Iterable[Any]) -> int | None:
+    r"""Return how many batches there are, if they know. A loader of a stream does not."""
+    try:
+        return len(batches)  # type: ignore[arg-type]
+    except TypeError:
+        return None
 
 
 def _number(loss: Tensor) -> float:
@@ -507,6 +540,17 @@ def _check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
     if held.isdisjoint(map(id, model.parameters())):
         raise ValueError(
             "optimizer holds no parameter of model; make it with model.parameters() of this model"
+        )
+
+
+def _check_figures(history: History, metrics: Metrics, validated: bool) -> None:
+    r"""Refuse to go on with a history whose lists would differ in length."""
+    names = {"loss", *metrics}
+    wanted = names, names if validated else set()
+    if len(history) and (set(history.train), set(history.valid)) != wanted:
+        raise ValueError(
+            f"history holds {sorted(history.train)} of training and {sorted(history.valid)} of "
+            "validation; pass the same valid and metrics, or begin a new one"
         )
 
 

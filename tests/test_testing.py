@@ -244,8 +244,8 @@ def test_enough_labels_are_right_no_matter_which(share):
 @pytest.mark.parametrize(
     ("got", "sentence"),
     [
-        (np.array([3, 1, 4, 9]), "p has 3 of 4 labels right, 75.0%; at least 80.0% are wanted"),
-        (np.array([9, 9, 9, 9]), "p has 0 of 4 labels right, 0.0%; at least 80.0% are wanted"),
+        (np.array([3, 1, 4, 9]), "p has 3 of 4 labels right; at least 4 are wanted (80.0%)"),
+        (np.array([9, 9, 9, 9]), "p has 0 of 4 labels right; at least 4 are wanted (80.0%)"),
         (LABELS[:3], "p has shape (3,), expected (4,)"),
         (LABELS.astype(np.float32), "p has dtype float32, expected int64"),
         (None, "p is None, expected a NumPy array; is a return missing?"),
@@ -253,6 +253,37 @@ def test_enough_labels_are_right_no_matter_which(share):
 )
 def test_too_few_labels_are_right(got, sentence):
     assert difference(got, AtLeast(0.8, LABELS), "p") == sentence
+
+
+@pytest.mark.parametrize(
+    ("share", "size", "needed"),
+    [(0.95, 10_000, 9500), (0.07, 100, 7), (0.29, 100, 29), (2 / 3, 3, 2), (0.5, 3, 2), (1, 4, 4)],
+)
+def test_the_number_wanted_is_named_and_is_enough(share, size, needed):
+    labels, wanted = np.zeros(size, np.int64), AtLeast(share, np.zeros(size, np.int64))
+    labels[needed:] = 1
+    assert difference(labels, wanted) is None
+    labels[needed - 1] = 1
+    sentence = f"p has {needed - 1} of {size} labels right; at least {needed} are wanted"
+    assert difference(labels, wanted, "p").startswith(sentence)
+
+
+def test_a_share_of_nothing_wants_nothing():
+    assert difference(np.array([9, 9, 9, 9]), AtLeast(0, LABELS)) is None
+
+
+@pytest.mark.parametrize(
+    ("share", "labels", "message"),
+    [
+        (-0.1, LABELS, r"share=-0\.1 is no share; use a number from 0 to 1"),
+        (95, LABELS, "share=95 is no share"),
+        (float("nan"), LABELS, "share=nan is no share"),
+        (0.9, LABELS[:0], "labels is empty; pass at least one"),
+    ],
+)
+def test_shares_and_labels_that_mean_nothing(share, labels, message):
+    with pytest.raises(ValueError, match=message):
+        AtLeast(share, labels)
 
 
 def test_what_is_wanted_of_labels_can_be_read():

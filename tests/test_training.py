@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import coursepkg.training
 from coursepkg.testing import assert_close
@@ -101,6 +101,49 @@ def test_a_data_loader_and_a_list_are_as_good(data):
         results.append((weights(model), evaluate(model, batches)))
     for result in results[1:]:
         assert_close(result, results[0])
+
+
+def test_a_stream_of_unknown_length_will_do(data):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return zip(*data, strict=True)
+
+    model, other = new_model(), new_model()
+    fit(model, sgd(model), DataLoader(Stream(), batch_size=5), epochs=2)
+    fit(other, sgd(other), Batches(*data, batch_size=5, seed=None), epochs=2)
+    assert_close(weights(model), weights(other))
+
+
+def test_inputs_of_several_parts_count_as_many_as_there_are_targets(data):
+    class Named(nn.Module):
+        def forward(self, input):
+            return input["x"] + input["shift"]
+
+    scores, target = torch.from_numpy(data[0]), torch.from_numpy(data[1])
+    parts = [slice(0, 20), slice(20, 23)]
+    batches = [({"x": scores[part], "shift": 0.0}, target[part]) for part in parts]
+    whole = {"loss": F.cross_entropy(scores, target).item(), "accuracy": accuracy(scores, target)}
+    assert_close(evaluate(Named(), batches), whole)
+
+
+def test_a_history_goes_on_only_with_the_same_figures(data):
+    model, batches = new_model(), Batches(*data)
+    optimizer = sgd(model)
+    plain = fit(model, optimizer, batches, epochs=1)
+    both = fit(model, optimizer, batches, batches, epochs=1)
+    before = weights(model)
+    for history, settings in (
+        (plain, {"valid": batches}),
+        (both, {}),
+        (plain, {"metrics": {}}),
+        (both, {"valid": batches, "metrics": {"share": accuracy}}),
+    ):
+        with pytest.raises(ValueError, match=r"history holds .* pass the same valid and metrics"):
+            fit(model, optimizer, batches, epochs=1, history=history, **settings)
+        assert len(history) == 1
+    assert_close(weights(model), before)
+    fit(model, optimizer, batches, batches, epochs=1, history=both)
+    assert [len(kept["loss"]) for kept in (both.train, both.valid)] == [2, 2]
 
 
 def test_evaluate_counts_every_example_once(data):
@@ -250,7 +293,7 @@ def test_an_interrupt_leaves_model_and_history(data):
     fit(other, optimizer, batches, epochs=2)
     fit(other, optimizer, batches[:2], epochs=1)
     assert_close(weights(model), weights(other))
-    fit(model, sgd(model), batches, epochs=1, history=history)
+    fit(model, sgd(model), batches, batches, epochs=1, history=history)
     assert not history.interrupted
     assert len(history) == 3
 
@@ -261,13 +304,13 @@ def test_a_loss_that_is_not_finite_is_refused_before_the_step(data, bad):
     optimizer = sgd(model)
     broken = [tuple(map(torch.from_numpy, data))] * 3
     history = History()
-    fit(model, optimizer, broken, epochs=2, history=history)
+    fit(model, optimizer, broken, broken, epochs=2, history=history)
     before = weights(model)
     broken.append((torch.full((2, 4), bad, dtype=torch.float64), torch.zeros(2, dtype=torch.int64)))
     with pytest.raises(FloatingPointError, match=r"loss is nan(.|\n)*was valid, epoch 2, batch 3"):
         fit(model, sgd(model, lr=0.0), broken[:3], broken, epochs=1, history=history)
     with pytest.raises(FloatingPointError, match=r"loss is nan(.|\n)*was train, epoch 2, batch 0"):
-        fit(model, optimizer, broken[3:], epochs=1, history=history)
+        fit(model, optimizer, broken[3:], broken, epochs=1, history=history)
     assert_close(weights(model), before)
     assert len(history) == 2
     with pytest.raises(FloatingPointError, match="That was batches, batch 3"):
@@ -333,6 +376,27 @@ def test_batches_take_tensors_and_share_memory():
     assert batches.input.dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda a: np.broadcast_to(a[:1], a.shape),
+        lambda a: a[::-1],
+        lambda a: a[:, ::-1],
+        lambda a: a.astype(a.dtype.newbyteorder()),
+        lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),
+    ],
+    ids=["read-only", "backwards", "mirrored", "foreign bytes", "of a file"],
+)
+def test_arrays_that_pytorch_cannot_share_are_copied(changed):
+    input = changed(np.arange(12.0).reshape(4, 3))
+    batches = Batches(input, np.arange(4)[::-1], seed=None, batch_size=4)
+    ((x, t),) = batches
+    assert_close(x.numpy(), np.array(input, np.float64))
+    assert t.tolist() == [3, 2, 1, 0]
+    figures = evaluate(nn.Identity(), [(input, np.array([0, 1, 2, 0])[::-1])])
+    assert_close(figures, evaluate(nn.Identity(), [(x, torch.tensor([0, 2, 1, 0]))]))
+
+
 def test_seeds_reach_python_numpy_and_torch():
     draws = []
     for seed in (3, 3, np.int64(4)):
@@ -362,7 +426,23 @@ def test_a_history_is_plotted_into_the_given_axes():
 def test_bad_arguments_are_named(data):
     model = new_model()
     good, optimizer = Batches(*data), sgd(model)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
     wrong = [
+        (
+            lambda: fit(model, optimizer, good, epochs=1, scheduler=plateau),
+            r"scheduler is a ReduceLROnPlateau.*scheduler\.step\(history\.valid",
+        ),
+        (
+            lambda: fit(model, optimizer, good, epochs=1, metrics={"loss": accuracy}),
+            "a metric is called 'loss'; give it another name",
+        ),
+        (lambda: evaluate(model, good, metrics={"loss": accuracy}), "a metric is called 'loss'"),
+        (
+            lambda: accuracy(torch.ones(0, 3), torch.ones(0)),
+            r"output has shape \(0, 3\); pass scores of at least one example",
+        ),
+        (lambda: accuracy(torch.ones(3), torch.ones(3)), r"output has shape \(3,\); pass scores"),
+        (lambda: accuracy(torch.ones(3, 0), torch.ones(3)), r"output has shape \(3, 0\); pass"),
         (lambda: fit(model, torch.optim.SGD, good, epochs=1), "optimizer is a type; pass one of"),
         (lambda: fit(model, sgd(new_model()), good, epochs=1), "optimizer holds no parameter of"),
         (lambda: fit(model, optimizer, good, epochs=0), "epochs=0 is too small"),
