@@ -17,6 +17,8 @@ input leaves the layer as it was. `backward` without a `forward` before it raise
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -81,11 +83,52 @@ __all__ = [
 ]
 
 
+#: Of an array and settings; the way back takes the gradient first.
+Function = Callable[..., Array]
+
+
 def _kept(value: Array | None) -> Array:
     r"""Return what `forward` has kept for `backward`, or say that there was no `forward`."""
     if value is None:
         raise RuntimeError("backward before forward; call forward(input) first")
     return value
+
+
+class _FromInput:
+    r"""A layer without weights whose way back needs the input."""
+
+    def __init__(self, function: Function, backward: Function, *settings: Any) -> None:
+        r"""Keep the two functions and what they are called with beside the array."""
+        self._function, self._backward, self.settings = function, backward, settings
+        self.input: Array | None = None
+
+    def forward(self, input: Array) -> Array:
+        r"""Return the output, and remember the input."""
+        output = self._function(input, *self.settings)
+        self.input = input
+        return output
+
+    def backward(self, grad: Array) -> Array:
+        r"""Return the gradient of the input."""
+        return self._backward(grad, _kept(self.input), *self.settings)
+
+
+class _FromOutput:
+    r"""A layer without weights whose way back needs the output."""
+
+    def __init__(self, function: Function, backward: Function, *settings: Any) -> None:
+        r"""Keep the two functions and what they are called with beside the array."""
+        self._function, self._backward, self.settings = function, backward, settings
+        self.output: Array | None = None
+
+    def forward(self, input: Array) -> Array:
+        r"""Return the output, and remember it."""
+        self.output = self._function(input, *self.settings)
+        return self.output
+
+    def backward(self, grad: Array) -> Array:
+        r"""Return the gradient of the input."""
+        return self._backward(grad, _kept(self.output), *self.settings)
 
 
 class Conv2d:
@@ -330,7 +373,7 @@ class Linear:
         return grad_input
 
 
-class MaxPool2d:
+class MaxPool2d(_FromInput):
     r"""The largest pixel of each window.
 
     Parameters
@@ -353,21 +396,11 @@ class MaxPool2d:
         ceil_mode: bool = False,
     ) -> None:
         r"""Keep the settings."""
-        self.settings = (kernel_size, stride, padding, dilation, ceil_mode)
-        self.input: Array | None = None
-
-    def forward(self, input: Array) -> Array:
-        r"""Take the maxima: (N, C, H, W) -> (N, C, H', W')."""
-        output = max_pool2d(input, *self.settings)
-        self.input = input
-        return output
-
-    def backward(self, grad: Array) -> Array:
-        r"""Return the gradient of the input."""
-        return max_pool2d_backward(grad, _kept(self.input), *self.settings)
+        settings = (kernel_size, stride, padding, dilation, ceil_mode)
+        super().__init__(max_pool2d, max_pool2d_backward, *settings)
 
 
-class AvgPool2d:
+class AvgPool2d(_FromInput):
     r"""The mean of each window.
 
     Parameters
@@ -390,21 +423,11 @@ class AvgPool2d:
         count_include_pad: bool = True,
     ) -> None:
         r"""Keep the settings."""
-        self.settings = (kernel_size, stride, padding, ceil_mode, count_include_pad)
-        self.input: Array | None = None
-
-    def forward(self, input: Array) -> Array:
-        r"""Take the means: (N, C, H, W) -> (N, C, H', W')."""
-        output = avg_pool2d(input, *self.settings)
-        self.input = input
-        return output
-
-    def backward(self, grad: Array) -> Array:
-        r"""Return the gradient of the input."""
-        return avg_pool2d_backward(grad, _kept(self.input), *self.settings)
+        settings = (kernel_size, stride, padding, ceil_mode, count_include_pad)
+        super().__init__(avg_pool2d, avg_pool2d_backward, *settings)
 
 
-class AdaptiveMaxPool2d:
+class AdaptiveMaxPool2d(_FromInput):
     r"""The largest pixel of each part, where the size of the output is given.
 
     Parameters
@@ -420,21 +443,10 @@ class AdaptiveMaxPool2d:
 
     def __init__(self, output_size: IntPair) -> None:
         r"""Keep the setting."""
-        self.output_size = output_size
-        self.input: Array | None = None
-
-    def forward(self, input: Array) -> Array:
-        r"""Take the maxima: (N, C, H, W) -> (N, C, \*output_size)."""
-        output = adaptive_max_pool2d(input, self.output_size)
-        self.input = input
-        return output
-
-    def backward(self, grad: Array) -> Array:
-        r"""Return the gradient of the input."""
-        return adaptive_max_pool2d_backward(grad, _kept(self.input), self.output_size)
+        super().__init__(adaptive_max_pool2d, adaptive_max_pool2d_backward, output_size)
 
 
-class AdaptiveAvgPool2d:
+class AdaptiveAvgPool2d(_FromInput):
     r"""The mean of each part, where the size of the output is given.
 
     Parameters
@@ -450,18 +462,7 @@ class AdaptiveAvgPool2d:
 
     def __init__(self, output_size: IntPair) -> None:
         r"""Keep the setting."""
-        self.output_size = output_size
-        self.input: Array | None = None
-
-    def forward(self, input: Array) -> Array:
-        r"""Take the means: (N, C, H, W) -> (N, C, \*output_size)."""
-        output = adaptive_avg_pool2d(input, self.output_size)
-        self.input = input
-        return output
-
-    def backward(self, grad: Array) -> Array:
-        r"""Return the gradient of the input."""
-        return adaptive_avg_pool2d_backward(grad, _kept(self.input), self.output_size)
+        super().__init__(adaptive_avg_pool2d, adaptive_avg_pool2d_backward, output_size)
 
 
 class Pad2d:
@@ -525,7 +526,7 @@ class Flatten:
         return grad.reshape(input.shape)
 
 
-class ReLU:
+class ReLU(_FromOutput):
     r"""The activation `coursepkg.convolution.activations.relu`.
 
     Examples
@@ -537,19 +538,10 @@ class ReLU:
 
     def __init__(self) -> None:
         r"""Keep nothing yet."""
-        self.output: Array | None = None
-
-    def forward(self, input: Array) -> Array:
-        r"""Apply the function to the input."""
-        self.output = relu(input)
-        return self.output
-
-    def backward(self, grad: Array) -> Array:
-        r"""Return the gradient of the input."""
-        return relu_backward(grad, _kept(self.output))
+        super().__init__(relu, relu_backward)
 
 
-class Sigmoid:
+class Sigmoid(_FromOutput):
     r"""The activation `coursepkg.convolution.activations.sigmoid`.
 
     Examples
@@ -561,19 +553,10 @@ class Sigmoid:
 
     def __init__(self) -> None:
         r"""Keep nothing yet."""
-        self.output: Array | None = None
-
-    def forward(self, input: Array) -> Array:
-        r"""Apply the function to the input."""
-        self.output = sigmoid(input)
-        return self.output
-
-    def backward(self, grad: Array) -> Array:
-        r"""Return the gradient of the input."""
-        return sigmoid_backward(grad, _kept(self.output))
+        super().__init__(sigmoid, sigmoid_backward)
 
 
-class Tanh:
+class Tanh(_FromOutput):
     r"""The activation `coursepkg.convolution.activations.tanh`.
 
     Examples
@@ -585,19 +568,10 @@ class Tanh:
 
     def __init__(self) -> None:
         r"""Keep nothing yet."""
-        self.output: Array | None = None
-
-    def forward(self, input: Array) -> Array:
-        r"""Apply the function to the input."""
-        self.output = tanh(input)
-        return self.output
-
-    def backward(self, grad: Array) -> Array:
-        r"""Return the gradient of the input."""
-        return tanh_backward(grad, _kept(self.output))
+        super().__init__(tanh, tanh_backward)
 
 
-class Softmax:
+class Softmax(_FromOutput):
     r"""Logits become probabilities.
 
     Parameters
@@ -613,17 +587,7 @@ class Softmax:
 
     def __init__(self, dim: int = 1) -> None:
         r"""Keep the setting."""
-        self.dim = dim
-        self.output: Array | None = None
-
-    def forward(self, input: Array) -> Array:
-        r"""Apply the function to the input."""
-        self.output = softmax(input, self.dim)
-        return self.output
-
-    def backward(self, grad: Array) -> Array:
-        r"""Return the gradient of the input."""
-        return softmax_backward(grad, _kept(self.output), self.dim)
+        super().__init__(softmax, softmax_backward, dim)
 
 
 class Dropout:
@@ -742,7 +706,7 @@ class BatchNorm2d:
         return grad_input
 
 
-class LocalResponseNorm:
+class LocalResponseNorm(_FromInput):
     r"""Every element is divided by a power of the mean square of its neighbours in channel.
 
     Parameters
@@ -758,15 +722,5 @@ class LocalResponseNorm:
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         r"""Keep the settings."""
-        self.settings = (size, alpha, beta, k)
-        self.input: Array | None = None
-
-    def forward(self, input: Array) -> Array:
-        r"""Normalise over channels."""
-        output = local_response_norm(input, *self.settings)
-        self.input = input
-        return output
-
-    def backward(self, grad: Array) -> Array:
-        r"""Return the gradient of the input."""
-        return local_response_norm_backward(grad, _kept(self.input), *self.settings)
+        settings = (size, alpha, beta, k)
+        super().__init__(local_response_norm, local_response_norm_backward, *settings)
