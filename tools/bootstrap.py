@@ -76,7 +76,7 @@ def main():
     sys.stdout.flush()
     subprocess.check_call([sys.executable, "-m", "venv", VENV])
     install = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"]
-    run(install + ["-c", "constraints.txt", "-e", ".[book,lab,test,dev]"])
+    run(install + ["-c", "constraints.txt", "-e", ".[book,lab,test,dev,cluster,similarity]"])
     with open(STAMP, "w") as file:
         file.write(wanted)
 

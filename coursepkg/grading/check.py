@@ -14,8 +14,8 @@ import numpy as np
 
 from coursepkg.grading.exercise import Case, Exercise, load
 from coursepkg.grading.judge import NOT_RUN, Verdict, evaluate, recognise
-from coursepkg.grading.packages import packages_used
-from coursepkg.grading.run import call
+from coursepkg.grading.worker.packages import packages_used
+from coursepkg.grading.worker.run import call
 
 __all__ = ["SEED", "Result", "check"]
 

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 import coursepkg
-from coursepkg.grading.run import Driver, call
+from coursepkg.grading.worker.run import Driver, call
 from coursepkg.grading.source import solution, starter
 
 __all__ = ["Case", "Exercise", "Mistake", "exercise_ids", "from_module", "load"]

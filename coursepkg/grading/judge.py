@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from coursepkg.grading.exercise import Case, Exercise, Mistake
-from coursepkg.grading.run import Failure, Outcome, run
+from coursepkg.grading.worker.run import Failure, Outcome, run
 from coursepkg.testing import difference
 
 __all__ = ["NOT_RUN", "Verdict", "evaluate", "judge", "recognise"]

@@ -9,7 +9,7 @@ import pytest
 
 from coursepkg.grading import Case, load
 from coursepkg.grading.judge import NOT_RUN, evaluate, judge, recognise
-from coursepkg.grading.run import call, run
+from coursepkg.grading.worker.run import call, run
 
 SIZE = load("convolution/output-size")
 CONV = load("convolution/conv2d")

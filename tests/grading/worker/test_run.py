@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import pytest
 
-from coursepkg.grading.run import OutOfTime, call, run, time_limit
+from coursepkg.grading.worker.run import OutOfTime, call, run, time_limit
 
 
 def written(source: str, name: str = "f", file: str = "cell.py"):

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.signal
 from scipy.signal import correlate2d
 
-from coursepkg.grading.packages import packages_used
+from coursepkg.grading.worker.packages import packages_used
 
 
 def test_modules_and_names_from_modules():
