@@ -22,6 +22,7 @@ __all__ = [
     "FILLS",
     "FONT",
     "cell_axes",
+    "cell_figure",
     "gallery",
     "show_boxes",
     "show_cells",
@@ -123,6 +124,27 @@ def cell_axes(ax: Axes, width: float, height: float) -> Axes:
     ax.set(xlim=(-0.05, width + 0.05), ylim=(height + 0.05, -0.05), aspect="equal")
     ax.axis("off")
     return ax
+
+
+def cell_figure(width: float, height: float, scale: float) -> Axes:
+    r"""Make a figure filled by `width` x `height` square cells, each `scale` inches wide.
+
+    Parameters
+    ----------
+    width, height : float
+        Cells across and down.
+    scale : float
+        Inches.
+
+    Returns
+    -------
+    Axes
+        As `cell_axes` leaves them, in a new figure of pyplot, which a notebook shows.
+    """
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure(figsize=(width * scale, height * scale), dpi=200)
+    return cell_axes(figure.add_axes((0, 0, 1, 1)), width, height)
 
 
 def show_cells(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgba
@@ -14,6 +15,7 @@ from coursepkg.plotting import (
     CYCLE,
     FONT,
     cell_axes,
+    cell_figure,
     gallery,
     show_boxes,
     show_cells,
@@ -121,6 +123,13 @@ def test_cells_take_other_texts_grounds_and_sizes(ax):
     assert [to_hex(cell.get_facecolor()) for cell in ax.patches] == ["#ffffff", "#000000"] * 2
     assert [text.get_color() for text in ax.texts] == ["black", "white"] * 2
     assert {text.get_fontsize() for text in ax.texts} == {7}
+
+
+def test_cell_figure_has_the_size_of_its_cells_and_no_margin():
+    ax = cell_figure(6, 4, 0.5)
+    assert tuple(ax.figure.get_size_inches()) == (3.0, 2.0)
+    assert ax.get_position(original=True).bounds == (0, 0, 1, 1)
+    plt.close(ax.figure)
 
 
 def test_cell_axes_hold_all_cells_with_row_0_on_top(ax):
