@@ -16,10 +16,10 @@ export MKL_NUM_THREADS = 1
 unexport OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
 .NOTPARALLEL:
-.PHONY: help setup book test unit nbval lint format mutants bench serve lab page clean
+.PHONY: help setup book test unit nbval lint format mutants bench bench-grading sample-class serve lab page clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 setup: ## make the environment in .venv (other commands do it for you)
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or name yours: make book PYTHON=python3.12"; exit 1; }
@@ -54,6 +54,12 @@ mutants: setup ## mutation testing: do the tests notice wrong code?
 
 bench: setup ## time the convolutions against PyTorch and a textbook im2col
 	$(RUN) benchmarks/conv2d.py
+
+bench-grading: setup ## time the grader: submissions per second, processor time, memory
+	$(RUN) benchmarks/grading.py
+
+sample-class: setup ## make a class of submissions to try the grader on, in sample-class/
+	@$(BIN)/course sample sample-class
 
 serve: book ## build, then serve the site at http://127.0.0.1:8000 (PORT=...)
 	@echo "http://127.0.0.1:$(PORT)  (Ctrl-C ends it)"
