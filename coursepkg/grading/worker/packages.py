@@ -1,29 +1,70 @@
-r"""Which packages does an answer use? Found in its compiled code, without running it."""
+r"""Which packages an answer uses, and which it may use.
+
+The first is found in its compiled code, without running it. Both keep honest people from short
+cuts; whoever wants to can hide an import from them, and they are no defence against that.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dis
 import inspect
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-__all__ = ["packages_used"]
+__all__ = ["packages_used", "refusal"]
 
 MEMBERS = (FunctionType, staticmethod, classmethod, property)
 
+#: How packages are called in prose.
+TITLES = {"numpy": "NumPy", "torch": "PyTorch"}
 
-def packages_used(answer: Any) -> set[str]:
+
+def refusal(package: str, forbid: Collection[str], allowed: Collection[str] | None) -> str:
+    r"""Say why an answer may not use a package, or return an empty string if it may.
+
+    Parameters
+    ----------
+    package : str
+        Its top-level name.
+    forbid : collection of str
+        What an exercise is to be solved without.
+    allowed : collection of str or None
+        What may be used beside the standard library; None for all that is not forbidden.
+
+    Examples
+    --------
+    >>> refusal("scipy", ["torch"], ["numpy"])
+    'scipy may not be used here: NumPy and the standard library are what this exercise needs'
+    >>> refusal("math", [], ["numpy"])
+    ''
+    """
+    if package == "coursepkg":
+        return "coursepkg may not be used here: an answer has to stand by itself"
+    if package in forbid:
+        return f"{package} may not be used here: this exercise is to be solved without"
+    if allowed is None or package in allowed or package in sys.stdlib_module_names:
+        return ""
+    titles = [TITLES.get(name, name) for name in allowed]
+    listed = (
+        f"{', '.join(titles)} and the standard library are" if titles else "the standard library is"
+    )
+    return f"{package} may not be used here: {listed} what this exercise needs"
+
+
+def packages_used(answer: Any, own: Collection[str] = ()) -> set[str]:
     r"""Return the top-level packages that a function or class touches.
 
     Its methods and properties, what it wraps, and the helpers that it calls from its own module
-    are looked at too. This keeps honest people from short cuts; whoever wants to can hide an
-    import from it.
+    are looked at too.
 
     Parameters
     ----------
     answer : function or class
+    own : collection of str
+        Names of further modules that the learner wrote.
 
     Examples
     --------
@@ -34,32 +75,39 @@ def packages_used(answer: Any) -> set[str]:
     {'math'}
     """
     packages: set[str] = set()
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}  # the values too, so that no other one gets the same id
     waiting = [answer]
     while waiting:
         value = waiting.pop()
         if id(value) in seen:
             continue
-        seen.add(id(value))
+        seen[id(value)] = value
         waiting += _parts(value)
         if isinstance(value, FunctionType):
-            packages |= {_top(name) for name in _names(value.__code__, "IMPORT_NAME")}
+            theirs = {value.__module__, *own}
+            packages |= {_top(n) for n in _names(value.__code__, "IMPORT_NAME") if n not in own}
             for found in _reached(value):
-                if _own(found, value.__module__):
+                if isinstance(found, FunctionType | type | ModuleType) and _module(found) in theirs:
                     waiting.append(found)
-                else:
-                    packages.add(_package(found))
+                elif _module(found) not in theirs:
+                    packages.add(_top(_module(found)))
     return packages - {"", "builtins"}
 
 
 def _parts(value: Any) -> list[Any]:
-    r"""Return what a class, a property, a method or a wrapper consists of."""
+    r"""Return what a class, a property, a method, a module or a wrapper consists of."""
     if isinstance(value, type):
         return [member for member in vars(value).values() if isinstance(member, MEMBERS)]
     if isinstance(value, property):
         return [value.fget, value.fset, value.fdel]
     if isinstance(value, staticmethod | classmethod | MethodType):
         return [value.__func__]
+    if isinstance(value, ModuleType):
+        return [
+            member
+            for member in vars(value).values()
+            if isinstance(member, FunctionType | type) and member.__module__ == value.__name__
+        ]
     return [inspect.getattr_static(value, "__wrapped__", None)]
 
 
@@ -72,13 +120,9 @@ def _reached(function: FunctionType) -> Iterator[Any]:
             yield cell.cell_contents
 
 
-def _own(value: Any, home: str | None) -> bool:
-    return isinstance(value, FunctionType | type) and value.__module__ == home
-
-
-def _package(value: Any) -> str:
+def _module(value: Any) -> str:
     module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
-    return _top(str(module or ""))
+    return str(module or "")
 
 
 def _top(module: str) -> str:

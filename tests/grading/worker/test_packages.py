@@ -2,12 +2,14 @@
 
 import functools
 import math
+from types import ModuleType
 
 import numpy as np
+import pytest
 import scipy.signal
 from scipy.signal import correlate2d
 
-from coursepkg.grading.worker.packages import packages_used
+from coursepkg.grading.worker.packages import packages_used, refusal
 
 
 def test_modules_and_names_from_modules():
@@ -128,3 +130,56 @@ def test_wrappers_in_a_circle():
 
     f.__wrapped__ = f
     assert packages_used(f) == {"math"}
+
+
+@pytest.mark.parametrize(
+    ("package", "reason"),
+    [
+        ("numpy", ""),
+        ("math", ""),
+        ("torch", "torch may not be used here: this exercise is to be solved without"),
+        (
+            "scipy",
+            "scipy may not be used here: PyTorch, NumPy and the standard library are what this "
+            "exercise needs",
+        ),
+        ("coursepkg", "coursepkg may not be used here: an answer has to stand by itself"),
+    ],
+)
+def test_why_a_package_may_not_be_used(package, reason):
+    allowed = ["torch", "numpy"]
+    assert refusal(package, ["torch"] if package == "torch" else [], allowed) == reason
+
+
+def test_all_may_be_used_where_nothing_is_said():
+    assert refusal("scipy", [], None) == ""
+    assert refusal("scipy", ["scipy"], None) == refusal("scipy", ["scipy"], ["scipy"]) != ""
+    assert refusal("scipy", [], []).endswith("the standard library is what this exercise needs")
+
+
+class Model:
+    pass
+
+
+model = Model()
+
+
+def test_objects_of_ones_own_are_no_package():
+    assert packages_used(lambda: model) == set()
+
+
+def test_modules_of_ones_own_are_followed():
+    module = ModuleType("mine")
+    exec("import math\ndef g(): return math.pi", vars(module))
+    assert packages_used(lambda: module.g(), own={"mine"}) == {"math"}
+    assert packages_used(lambda: module.g()) == {"mine"}
+
+
+def imported():
+    import mine
+
+    return mine
+
+
+def test_imports_of_ones_own_modules_count_for_nothing():
+    assert packages_used(imported, own={"mine"}) == set()

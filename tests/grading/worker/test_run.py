@@ -1,6 +1,8 @@
 """What comes of running an answer: results, failures in the learner's words, limits."""
 
+import gc
 import linecache
+import random
 import signal
 import sys
 import textwrap
@@ -106,7 +108,7 @@ def test_an_endless_loop_is_stopped(loop):
     failure = run(f, {}, call, 0.2).failure
     assert time.monotonic() - start < 3
     assert failure.kinds[0] == "OutOfTime"
-    assert failure.message == "did not finish within 0.2 s"
+    assert failure.message == "stopped after 0.2 s"
     assert failure.line.startswith("line ")
 
 
@@ -202,3 +204,179 @@ def test_running_needs_nothing_else_of_the_course():
         imports = [line for line in file if line.startswith(("import", "from"))]
     assert imports
     assert not [line for line in imports if "coursepkg" in line]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a Unix system")
+def test_processor_time_is_not_time():
+    assert run(lambda: time.sleep(0.3), {}, call, 0.1, "processor").failure is None
+    f = written("def f():\n    while True: pass\n")
+    failure = run(f, {}, call, 0.1, "processor").failure
+    assert failure.message == "stopped after 0.1 s"
+
+
+SWALLOWED = """
+import signal, time
+def f(reset):
+    start = time.process_time()
+    if reset:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    while time.process_time() - start < 0.4:
+        try:
+            while time.process_time() - start < 0.4: pass
+        except: pass
+    return 3
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a Unix system")
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_result_that_comes_too_late_does_not_count(reset):
+    outcome = run(written(SWALLOWED), {"reset": reset}, call, 0.1, "processor")
+    assert outcome.outputs == {}
+    assert outcome.failure.kinds[0] == "OutOfTime"
+
+
+def test_nobody_sits_at_the_keyboard_of_graded_work():
+    f = written("def f():\n    raise KeyboardInterrupt\n")
+    assert run(f, {}, call, 1, "processor").failure.kinds[0] == "KeyboardInterrupt"
+
+
+TROUBLE = {
+    "ends the program": "sys.exit(3)",
+    "raises what cannot be told": "raise Mute",
+    "raises what never stops telling": "raise Endless",
+    "raises with such a cause": "raise ValueError('x') from Endless()",
+    "raises a class without a name": "raise Nameless('x')",
+    "closes its output": "sys.stdout.close(); 1 / 0",
+    "throws its output away": "sys.stdout = sys.stderr = None; 1 / 0",
+    "leaves a generator that does not close": "next(stubborn()); 1 / 0",
+    "raises in the end": "x = Late(); 1 / 0",
+    "recurses": "return f()",
+    "warns of what cannot be told": "warnings.warn_explicit(Loud(), None, 'x', 1)",
+    "groups": "raise ExceptionGroup('x', [ValueError(1)])",
+    "raises with a strange loader": "globals()['__loader__'] = Mute(); 1 / 0",
+    "raises no exception": "raise 3",
+    "runs a thread": "threading.Thread(target=time.sleep, args=(0.2,)).start(); 1 / 0",
+    "breaks NumPy": "np.seterr = np.asarray = np.ndarray = None; 1 / 0",
+}
+TROUBLEMAKER = """
+import sys, threading, time, warnings
+import numpy as np
+class Mute(Exception):
+    def __str__(self): raise SystemExit
+    __repr__ = __str__
+class Endless(Exception):
+    def __str__(self):
+        while True: pass
+class Meta(type):
+    @property
+    def __name__(cls): raise RuntimeError
+class Nameless(Exception, metaclass=Meta): pass
+class Loud(UserWarning):
+    def __str__(self): raise ValueError
+class Late:
+    def __del__(self): raise ValueError
+def stubborn():
+    try: yield
+    finally: raise ValueError
+def f():
+    {}
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a Unix system")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("clock", ["wall", "processor"])
+@pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE)
+def test_whatever_an_answer_does_there_is_an_outcome(trouble, clock, monkeypatch):
+    for name in ("seterr", "asarray", "ndarray"):
+        monkeypatch.setattr(np, name, getattr(np, name))
+    before = sys.stdout, sys.stderr
+    f = written(TROUBLEMAKER.format(trouble))
+    outcome = run(f, {}, call, 0.3, clock)
+    assert outcome.failure is not None
+    assert outcome.outputs == {}
+    assert (sys.stdout, sys.stderr) == before
+    gc.collect()
+    monkeypatch.undo()
+    assert run(lambda x: x, {"x": 3}, call, 1, clock).outputs == {"result": 3}
+
+
+def test_settings_do_not_reach_the_next_case():
+    source = """
+        import random, sys, warnings
+        import numpy as np
+        def f():
+            sys.setrecursionlimit(5000)
+            random.seed(1)
+            np.random.seed(1)
+            np.seterr(all="raise")
+            np.set_printoptions(precision=1)
+            warnings.simplefilter("error")
+    """
+
+    def now():
+        return (
+            sys.getrecursionlimit(),
+            random.getstate(),
+            np.random.get_state()[1].tolist(),  # noqa: NPY002
+            np.geterr(),
+            np.get_printoptions(),
+            list(warnings.filters),
+        )
+
+    before = now()
+    assert run(written(textwrap.dedent(source)), {}, call, 1).failure is None
+    assert now() == before
+
+
+def test_settings_of_torch_do_not_reach_the_next_case():
+    torch = pytest.importorskip("torch")
+    state = torch.get_rng_state()
+
+    def f():
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        torch.manual_seed(1)
+
+    run(f, {}, call, 1)
+    assert torch.get_default_dtype() is torch.float32
+    assert torch.is_grad_enabled()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_too_much_print_is_cut():
+    def f():
+        for _ in range(30):
+            print("x" * 9_999)
+
+    printed = run(f, {}, call, 1).printed
+    assert len(printed) < 100_100
+    assert printed.endswith("... and more\n")
+
+
+def test_a_long_message_is_cut_and_addresses_are_left_out():
+    def f():
+        raise ValueError(f"{object()} " + "x" * 10_000)
+
+    message = run(f, {}, call, 1).failure.message
+    assert message.startswith("<object object> xxx")
+    assert len(message) <= 2000
+
+
+def test_arrays_within_tuples_may_not_be_changed_either():
+    def f(x):
+        x[0][1500] = 7
+
+    x = (np.zeros(2000), 1)
+    assert run(f, {"x": x}, call, 1).changed == ("x",)
+    assert x[0][1500] == 0
+
+
+def test_results_stand_as_they_are_kept():
+    assert run(lambda: 3, {}, call, 1, keep=str).outputs == {"result": "3"}
+
+
+def test_a_cell_is_named():
+    f = written("def f():\n    1 / 0\n", file="hw.ipynb, cell 7")
+    assert run(f, {}, call, 1).failure.line == "cell 7, line 2, in f: 1 / 0"
