@@ -2,28 +2,53 @@ r"""One test over all exercises: a grader that is not itself tested is not a gra
 
 from __future__ import annotations
 
-import importlib
-import inspect
+import functools
+import json
+import os
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
 
 import pytest
 
-from coursepkg.grading import Case, Exercise, exercise_ids, load
+from coursepkg.grading import Case, Exercise, exercise_ids, load, sample_class
 from coursepkg.grading.check import SEED, check
-from coursepkg.grading.judge import evaluate, recognise
+from coursepkg.grading.feedback import literal
+from coursepkg.grading.judge import Recogniser, evaluate, passed, patient
+from coursepkg.grading.release import plain_prompt
+from coursepkg.grading.source import packages_imported
+from coursepkg.grading.worker.packages import packages_used, refusal
 from coursepkg.testing import assert_close
 
 BOOK = Path(__file__).parents[1] / "book"
 OTHER_SEED = 20_260_301  # an instructor's
 
-MISTAKES = [(id, mistake.name) for id in exercise_ids() for mistake in load(id).mistakes]
+#: Where further exercises stand: those that ship as an example, and your own.
+FOLDERS = [Path(sample_class.__file__).parent]
+FOLDERS += filter(None, [os.environ.get("COURSE_EXERCISES_DIR")])
+IDS = exercise_ids(FOLDERS)
+VARIANTS = [(id, seed) for id in IDS if load(id, FOLDERS).varies for seed in range(1, 6)]
+ALL = [(id, None) for id in IDS] + VARIANTS
+MISTAKES = [(*key, m.name) for key in ALL for m in load(key[0], FOLDERS).mistakes]
 
 
-@pytest.fixture(params=exercise_ids())
+@functools.cache
+def exercise_of(id: str, variant: int | None) -> Exercise:
+    exercise = load(id, FOLDERS)
+    return exercise if variant is None else exercise.variant(variant, "ada")
+
+
+@functools.cache
+def recogniser_of(id: str, variant: int | None, seed: int) -> Recogniser:
+    return Recogniser(exercise_of(id, variant), seed)
+
+
+@pytest.fixture(params=ALL, ids=lambda key: key[0] if key[1] is None else f"{key[0]}@{key[1]}")
 def exercise(request: pytest.FixtureRequest) -> Exercise:
-    return load(request.param)
+    return exercise_of(*request.param)
 
 
 def executed(source: str, name: str):
@@ -33,7 +58,8 @@ def executed(source: str, name: str):
 
 
 def problems(exercise: Exercise, answer, seed: int = SEED) -> list[str]:
-    return [v.problem for v in evaluate(exercise, answer, exercise.cases(seed)) if v.problem]
+    verdicts = evaluate(patient(exercise, answer), exercise.cases(seed))
+    return [v.problem for v in verdicts if v.problem]
 
 
 def test_there_are_exercises():
@@ -50,27 +76,35 @@ def test_the_solution_as_shown_passes(exercise):
 
 
 def test_the_starter_fails_and_check_says_so_kindly(exercise):
-    result = check(exercise.id, executed(exercise.starter, exercise.name))
+    result = check(exercise.id, executed(exercise.starter, exercise.name), FOLDERS)
     assert result.points == 0
     assert "Nothing to check yet" in result.text
     assert not result.hints
 
 
 @pytest.mark.parametrize("seed", [SEED, OTHER_SEED])
-@pytest.mark.parametrize(("id", "name"), MISTAKES)
-def test_every_mistake_fails_and_is_recognised_by_its_own_hint(id, name, seed):
-    exercise = load(id)
-    (mistake,) = (m for m in exercise.mistakes if m.name == name)
-    verdicts = evaluate(exercise, mistake.answer, exercise.cases(seed))
+@pytest.mark.parametrize(("id", "variant", "name"), MISTAKES)
+def test_every_mistake_fails_and_is_recognised_by_its_own_hint(id, variant, name, seed):
+    recogniser = recogniser_of(id, variant, seed)
+    (mistake,) = (m for m in recogniser.exercise.mistakes if m.name == name)
+    verdicts = evaluate(patient(recogniser.exercise, mistake.answer), recogniser.cases)
     assert any(v.problem for v in verdicts)
-    assert [found.name for found in recognise(exercise, verdicts)] == [name]
+    assert [found.name for found in recogniser.recognise(verdicts)] == [name]
+
+
+@pytest.mark.parametrize(("id", "variant"), VARIANTS)
+def test_the_answer_to_another_variant_is_not_enough(id, variant):
+    exercise, base = exercise_of(id, variant), exercise_of(id, None)
+    if exercise.settings != base.settings:
+        verdicts = evaluate(patient(exercise, base.reference), exercise.cases(SEED))
+        assert not all(passed(exercise, verdicts).values())
 
 
 def test_mistakes_are_complete(exercise):
     assert len(exercise.mistakes) >= 6
     assert len(set(exercise.hints)) == len(exercise.mistakes)
     assert all(len(hint) > 40 and hint.endswith(".") for hint in exercise.hints)
-    module = importlib.import_module(inspect.getmodule(exercise.oracle).__name__)
+    module = exercise.module
     defined = {
         name
         for name, value in vars(module).items()
@@ -78,8 +112,8 @@ def test_mistakes_are_complete(exercise):
         and value.__module__ == module.__name__
         and not name.startswith("_")
     }
-    used = {m.name for m in exercise.mistakes}
-    assert defined - {"hidden", "oracle", "driver"} == used
+    parts = {"reference", exercise.name, "hidden", "oracle", "driver", "variant"}
+    assert defined - parts == {m.name for m in exercise.mistakes} - parts
 
 
 def test_every_group_gives_points_and_has_public_and_further_cases(exercise):
@@ -126,12 +160,85 @@ def test_the_text_is_whole(exercise):
 
 
 def test_environment_and_limit_are_known(exercise):
-    assert exercise.environment in {"numpy", "torch"}
+    assert exercise.allowed
     assert 0 < exercise.seconds <= 60
 
 
 def test_starters_need_nothing_of_the_course(exercise):
     assert not re.search(r"^\s*(import|from)\s+coursepkg", exercise.starter, flags=re.MULTILINE)
+
+
+def test_a_prompt_is_plain_markdown(exercise):
+    assert plain_prompt(exercise) == exercise.prompt
+
+
+def test_the_published_answer_uses_nothing_that_an_answer_may_not(exercise):
+    used = packages_used(executed(exercise.solution, exercise.name)) - {"coursepkg", "answer"}
+    assert [w for p in used if (w := refusal(p, exercise.forbid, exercise.allowed))] == []
+    imported = packages_imported(exercise.starter)
+    assert [w for p in imported if (w := refusal(p, exercise.forbid, exercise.allowed))] == []
+
+
+#: Defines a driver where the course cannot be imported, and runs it on the published answer.
+APART = """
+import json, sys
+import numpy as np
+
+sys.modules["coursepkg"] = None
+for line in sys.stdin:
+    task = json.loads(line)
+    driver, answer = {"__name__": "driver"}, {"__name__": "answer"}
+    exec(compile(task["driver"], "driver", "exec"), driver)
+    found = []
+    if task["cases"]:
+        exec(compile(task["solution"], "answer", "exec"), answer)
+    for inputs in task["cases"]:
+        given = {name: eval(value, {"np": np}) for name, value in inputs.items()}
+        results = driver["driver"](answer[task["name"]], **given)
+        found.append([[n, v.tolist() if hasattr(v, "tolist") else v] for n, v in results])
+    print(json.dumps([task["id"], found]))
+"""
+
+
+def test_drivers_run_apart_from_the_course(tmp_path):
+    """Solutions that import the course themselves cannot: of these the driver is only defined."""
+    tasks = [driven(load(id, FOLDERS)) for id in IDS if load(id, FOLDERS).driver_source]
+    lines = "".join(json.dumps(task) + "\n" for task in tasks)
+    command = [sys.executable, "-I", "-c", APART]
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = dict(map(json.loads, done.stdout.splitlines()))
+    assert list(found) == [task["id"] for task in tasks]
+    for task in tasks:
+        exercise = load(task["id"], FOLDERS)
+        assert found[exercise.id] == [plain(exercise, case) for case in alone(exercise)]
+    assert sum(map(bool, found.values())) >= 3
+
+
+def alone(exercise: Exercise) -> list[Case]:
+    r"""Return public cases, unless the solution needs the course."""
+    by_itself = "coursepkg" not in packages_imported(exercise.solution)
+    return [case for case in exercise.public if not case.raises] if by_itself else []
+
+
+def driven(exercise: Exercise) -> dict:
+    cases = [
+        {name: literal(value, sys.maxsize) for name, value in case.inputs.items()}
+        for case in alone(exercise)
+    ]
+    texts = {"driver": exercise.driver_source, "solution": exercise.solution}
+    return {"id": exercise.id, "name": exercise.name, "cases": cases, **texts}
+
+
+def plain(exercise: Exercise, case: Case) -> list:
+    results = exercise.driver(exercise.reference, **case.inputs)
+    return [[n, v.tolist() if hasattr(v, "tolist") else v] for n, v in results]
+
+
+def test_a_driver_read_off_its_source_does_what_the_driver_does(exercise):
+    if exercise.driver_source:
+        copy = replace(exercise, driver=executed(exercise.driver_source, "driver"))
+        assert problems(copy, exercise.reference) == []
 
 
 def test_each_exercise_stands_on_exactly_one_page():

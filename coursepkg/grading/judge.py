@@ -3,16 +3,41 @@ r"""Compare what came of an answer with what should have, and recognise known mi
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterable
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from coursepkg.grading.exercise import Case, Exercise, Mistake
 from coursepkg.grading.worker.run import Failure, Outcome, run
 from coursepkg.testing import difference
 
-__all__ = ["NOT_RUN", "Verdict", "evaluate", "judge", "recognise"]
+__all__ = [
+    "NOT_RUN",
+    "Recogniser",
+    "Run",
+    "Verdict",
+    "evaluate",
+    "judge",
+    "passed",
+    "patient",
+    "recognise",
+    "runner",
+    "unwritten",
+]
+
+#: Runs an answer on inputs, here or elsewhere, and never raises for what it does.
+Run = Callable[[Mapping[str, Any]], Outcome]
+
+#: After so many time-outs nothing more of an exercise is run.
+PATIENCE = 3
+
+#: Seconds in which what we wrote ourselves has ended for certain.
+AGES = 3600.0
+
+#: Kinds of failure whose message is a sentence by itself.
+ENDINGS = {"OutOfTime", "OutOfMemory", "Died", "BadReply", "NotRun"}
 
 #: What came of a case that was left out.
 NOT_RUN = Outcome({}, Failure(("NotRun",), "not run, as an earlier case took too long", ""), (), "")
@@ -41,17 +66,34 @@ class Verdict:
     problem: str | None
 
 
-def evaluate(
-    exercise: Exercise, answer: Callable[..., Any], cases: Iterable[Case]
-) -> list[Verdict]:
-    r"""Run an answer on cases and judge it; after a time-out the rest is not run."""
+def runner(exercise: Exercise, answer: Callable[..., Any]) -> Run:
+    r"""Return what runs an answer here, in this process."""
+    return lambda inputs: run(answer, inputs, exercise.driver, exercise.seconds)
+
+
+def patient(exercise: Exercise, answer: Callable[..., Any]) -> Run:
+    r"""Return what runs an answer of ours, which ends however busy the machine is."""
+    return lambda inputs: run(answer, inputs, exercise.driver, AGES)
+
+
+def evaluate(run: Run, cases: Iterable[Case]) -> list[Verdict]:
+    r"""Run an answer on cases and judge it.
+
+    After a time-out the rest of its group is not run, and after the third nothing more.
+
+    Parameters
+    ----------
+    run : callable
+        Takes the inputs of a case and returns an `Outcome`; see `runner`.
+    cases : iterable of Case
+        Those of one exercise.
+    """
+    late: Counter[str] = Counter()
     verdicts: list[Verdict] = []
-    in_time = True
     for case in cases:
-        outcome = (
-            run(answer, case.inputs, exercise.driver, exercise.seconds) if in_time else NOT_RUN
-        )
-        in_time = in_time and _kind(outcome) != "OutOfTime"
+        waits = late[case.group] or late.total() >= PATIENCE
+        outcome = NOT_RUN if waits else run(case.inputs)
+        late[case.group] += _kind(outcome) == "OutOfTime"
         verdicts += judge(case, outcome)
     return verdicts
 
@@ -66,32 +108,89 @@ def judge(case: Case, outcome: Outcome) -> list[Verdict]:
     ]
 
 
-def recognise(exercise: Exercise, verdicts: list[Verdict]) -> list[Mistake]:
-    r"""Return the mistakes that explain what failed, in the order of the groups.
+def passed(exercise: Exercise, verdicts: Iterable[Verdict]) -> dict[str, bool]:
+    r"""Return which groups passed: those that were looked at and in which nothing is wrong."""
+    failed: dict[str, bool] = {}
+    for verdict in verdicts:
+        failed[verdict.group] = failed.get(verdict.group, False) or _failed(verdict)
+    return {group: not failed.get(group, True) for group in exercise.groups}
 
-    A mistake explains a result of a group if it behaves there just like the answer, in every
-    case. Of several, that one is taken which behaves most like the answer elsewhere. It goes
-    group by group because people make two mistakes at once. Missing errors are mentioned
-    only once some group works.
+
+def unwritten(exercise: Exercise, verdicts: Iterable[Verdict]) -> bool:
+    r"""Whether an answer is still the starter: nothing passes, and it says so everywhere."""
+    verdicts = list(verdicts)
+    kinds = {_kind(verdict.outcome) for verdict in verdicts}
+    return kinds == {"NotImplementedError"} and not any(passed(exercise, verdicts).values())
+
+
+def recognise(exercise: Exercise, verdicts: list[Verdict]) -> list[Mistake]:
+    r"""Return the known mistakes that explain what failed; see `Recogniser`."""
+    return Recogniser(exercise).recognise(verdicts)
+
+
+#: Running code turns warnings and printing aside, for the whole process.
+_RUNNING = threading.Lock()
+
+
+class Recogniser:
+    r"""Recognises known mistakes by what they do, and remembers what they did.
+
+    One serves for many answers, from several threads, if all are run on its `cases`.
+
+    Parameters
+    ----------
+    exercise : Exercise
+    seed : int
+        Of the cases.
+
+    Attributes
+    ----------
+    cases : tuple of Case
+        The public ones and those of the seed.
     """
 
-    @cache
-    def ran(mistake: Mistake, case: Case) -> Outcome:
-        return run(mistake.answer, case.inputs, exercise.driver, exercise.seconds)
+    def __init__(self, exercise: Exercise, seed: int = 0) -> None:
+        self.exercise = exercise
+        self.cases = exercise.cases(seed)
+        self._outcomes: dict[tuple[Mistake, Case], Outcome] = {}
 
-    def alike(mistake: Mistake, verdict: Verdict) -> bool:
-        return _same_behaviour(verdict, ran(mistake, verdict.case))
+    def recognise(self, verdicts: list[Verdict]) -> list[Mistake]:
+        r"""Return the mistakes that explain what failed, in the order of the groups.
 
-    parts = _parts(exercise, verdicts)
-    something_works = any(not any(v.problem for v in here) for here in parts)
-    found: dict[Mistake, None] = {}
-    for here in parts:
-        if any(v.problem for v in here) and (something_works or not here[0].case.raises):
-            wrong_first = sorted(here, key=lambda v: v.problem is None)
-            suspects = [m for m in exercise.mistakes if all(alike(m, v) for v in wrong_first)]
-            if suspects:
-                found[max(suspects, key=lambda m: sum(alike(m, v) for v in verdicts))] = None
-    return list(found)
+        A mistake explains a result of a group if it behaves there just like the answer, in every
+        case. Of several, that one is taken which behaves most like the answer elsewhere. It goes
+        group by group because people make two mistakes at once. Missing errors are mentioned
+        only once some group works.
+        """
+        if unwritten(self.exercise, verdicts):
+            return []
+        parts = _parts(self.exercise, verdicts)
+        something_works = any(not any(map(_failed, here)) for here in parts)
+        found: dict[Mistake, None] = {}
+        for here in parts:
+            if any(map(_failed, here)) and (something_works or not here[0].case.raises):
+                wrong_first = sorted(here, key=lambda v: v.problem is None)
+                suspects = [
+                    m for m in self.exercise.mistakes if all(self._alike(m, v) for v in wrong_first)
+                ]
+                if suspects:
+                    best = max(suspects, key=lambda m: sum(self._alike(m, v) for v in verdicts))
+                    found[best] = None
+        return list(found)
+
+    def _alike(self, mistake: Mistake, verdict: Verdict) -> bool:
+        return _same_behaviour(verdict, self._outcome(mistake, verdict.case))
+
+    def _outcome(self, mistake: Mistake, case: Case) -> Outcome:
+        key = mistake, case
+        with _RUNNING:
+            if key not in self._outcomes:
+                self._outcomes[key] = patient(self.exercise, mistake.answer)(case.inputs)
+            return self._outcomes[key]
+
+
+def _failed(verdict: Verdict) -> bool:
+    return verdict.problem is not None
 
 
 def _parts(exercise: Exercise, verdicts: list[Verdict]) -> list[list[Verdict]]:
@@ -104,29 +203,44 @@ def _parts(exercise: Exercise, verdicts: list[Verdict]) -> list[list[Verdict]]:
 
 def _refusal_problem(expected: type[BaseException], outcome: Outcome) -> str | None:
     if outcome.failure is None:
-        got = ", ".join(map(reprlib.repr, outcome.outputs.values()))
+        got = ", ".join(map(_shown, outcome.outputs.values()))
         return f"returned {got} instead of raising {expected.__name__}"
     if expected.__name__ not in outcome.failure.kinds:
         return f"{_told(outcome.failure)}; expected {expected.__name__}"
     return None
 
 
+def _shown(value: Any) -> str:
+    try:
+        return reprlib.repr(value)
+    except Exception:  # an integer of a million digits
+        return f"a value of type {type(value).__name__}"
+
+
 def _result_problem(name: str, expected: Any, outcome: Outcome) -> str | None:
     if name not in outcome.outputs:
         return _told(outcome.failure) if outcome.failure else f"{name} is missing"
     changed = " and ".join(f"`{argument}`" for argument in outcome.changed)
-    return difference(outcome.outputs[name], expected, name) or (
+    return _difference(outcome.outputs[name], expected, name) or (
         f"the value is right, but {changed} was changed in place; work on a copy"
         if changed
         else None
     )
 
 
+def _difference(got: Any, expected: Any, name: str) -> str | None:
+    r"""Compare; what cannot be compared, as an integer of a million digits, is different."""
+    try:
+        return difference(got, expected, name)
+    except Exception as error:
+        return f"{name} cannot be compared: {type(error).__name__}"
+
+
 def _told(failure: Failure) -> str:
     place = f" ({failure.line})" if failure.line else ""
     match failure.kinds[0]:
-        case "OutOfTime" | "NotRun":
-            return f"{failure.message}{place}"
+        case kind if kind in ENDINGS:
+            return f"{failure.message or kind}{place}"
         case "NotImplementedError":
             return "not written yet: it still raises NotImplementedError"
         case "TypeError" if not place:  # the call itself failed
@@ -146,7 +260,7 @@ def _same_behaviour(verdict: Verdict, other: Outcome) -> bool:
         return refuses == (verdict.problem is None)
     if name in outcome.outputs and name in other.outputs:
         return (
-            difference(outcome.outputs[name], other.outputs[name]) is None
+            _difference(outcome.outputs[name], other.outputs[name], name) is None
             and outcome.changed == other.changed
         )
     both_lack_it = name not in outcome.outputs and name not in other.outputs

@@ -5,15 +5,24 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import json
 import sys
+from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
-__all__ = ["solution", "starter"]
+__all__ = ["filled", "packages_imported", "solution", "starter"]
 
 Definition = ast.FunctionDef | ast.ClassDef
+Settings = Mapping[str, Any]
 
 
-def starter(reference: Any, *others: Any, modules: tuple[str, ...] = ()) -> str:
+def starter(
+    reference: Any,
+    *others: Any,
+    modules: tuple[str, ...] = (),
+    settings: Settings | None = None,
+) -> str:
     r"""Return what a learner begins with: signature, docstring, `raise NotImplementedError`.
 
     Annotations stay if they need no import; otherwise the docstring has to tell the types. A
@@ -27,6 +36,9 @@ def starter(reference: Any, *others: Any, modules: tuple[str, ...] = ()) -> str:
         What else a solution is made of.
     modules : tuple of str
         What is imported in any case.
+    settings : mapping of str to object, optional
+        New defaults of parameters of `reference`, whose docstring is then a template that
+        they fill.
 
     Returns
     -------
@@ -44,16 +56,17 @@ def starter(reference: Any, *others: Any, modules: tuple[str, ...] = ()) -> str:
     for source in (reference, *others):
         _, tree = _module(source)
         imports |= _imports(tree, set().union(*map(_names, _needed(tree, source.__name__))))
-    text, tree = _module(reference)
+    text, tree = _module(reference, reference, settings)
     stub = _stub(_definitions(tree)[reference.__name__], text.splitlines())
     plain = {pair for pair in imports if not pair[0]}
     return _join(plain | _imports(tree, _names(ast.parse(stub))), [stub])
 
 
-def solution(*references: Any) -> str:
+def solution(*references: Any, settings: Settings | None = None) -> str:
     r"""Return the source of functions or classes, with all that they need to run.
 
-    That is: what they use from their own module, and imports for the rest.
+    That is: what they use from their own module, and imports for the rest. With settings, the
+    first has them as its defaults and in its docstring, as in `starter`.
 
     Raises
     ------
@@ -70,7 +83,7 @@ def solution(*references: Any) -> str:
     pieces: list[str] = []
     homes: dict[str, str] = {}
     for reference in references:
-        text, tree = _module(reference)
+        text, tree = _module(reference, references[0], settings)
         nodes = _needed(tree, reference.__name__)
         for name in {node.name for node in nodes if isinstance(node, Definition)}:
             if homes.setdefault(name, reference.__module__) != reference.__module__:
@@ -80,13 +93,119 @@ def solution(*references: Any) -> str:
                 )
         imports |= _imports(tree, set().union(*map(_names, nodes)))
         first, *rest = (_verbatim(node, text.splitlines()) for node in nodes)
-        pieces += [f"# From {reference.__module__}\n{first}", *rest]
+        home = sys.modules[reference.__module__]
+        above = f"# From {home.__name__}\n" if home.__spec__ else ""  # not an exercise's own file
+        pieces += [above + first, *rest]
     return _join(imports, pieces)
 
 
-def _module(reference: Any) -> tuple[str, ast.Module]:
+def filled(template: str, settings: Settings) -> str:
+    r"""Return a text with settings in the place of `{{ name }}`, and the rest of Jinja2 done.
+
+    Raises
+    ------
+    ValueError
+        If it is no template, or names something that is not among the settings.
+
+    Examples
+    --------
+    >>> filled("Take the {{ mode }} of {{ size }} pixels.", {"mode": "least", "size": 3})
+    'Take the least of 3 pixels.'
+    """
+    from jinja2 import Environment, StrictUndefined, TemplateError
+
+    environment = Environment(
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
+    try:
+        return environment.from_string(template).render(settings)
+    except TemplateError as error:
+        known = ", ".join(settings)
+        raise ValueError(f"the text cannot be filled: {error}; the settings are {known}") from error
+
+
+def packages_imported(source: str) -> set[str]:
+    r"""Return the top-level packages that a piece of source imports anywhere.
+
+    Examples
+    --------
+    >>> sorted(packages_imported("import math, numpy.linalg\nfrom torch.nn import ReLU"))
+    ['math', 'numpy', 'torch']
+    """
+    nodes = list(ast.walk(ast.parse(source)))
+    modules = [alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names]
+    modules += [n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)]
+    return {module.partition(".")[0] for module in modules}
+
+
+def _module(
+    reference: Any, owner: Any = None, settings: Settings | None = None
+) -> tuple[str, ast.Module]:
+    r"""Return the module of a reference; in its text, the owner has the settings as defaults."""
     text = inspect.getsource(sys.modules[reference.__module__])
+    if settings and owner.__module__ == reference.__module__:
+        text = _with_settings(text, owner.__name__, settings)
     return text, ast.parse(text)
+
+
+def _with_settings(text: str, name: str, settings: Settings) -> str:
+    r"""Return the source of a module in which the definition of `name` has these defaults."""
+    node = _definitions(ast.parse(text))[name]
+    defaults = _defaults(node, name)
+    if unknown := sorted(set(settings) - set(defaults)):
+        raise ValueError(f"{name} has no parameter with a default called {' or '.join(unknown)}")
+    edits = {defaults[p]: _literal(p, value) for p, value in settings.items()}
+    for docstring in _docstrings(node):
+        edits[docstring] = filled(ast.get_source_segment(text, docstring) or "", settings)
+    return _edited(text, edits)
+
+
+def _edited(text: str, edits: Mapping[ast.expr, str]) -> str:
+    r"""Put other text in the place of expressions; `ast` counts their columns in bytes."""
+    source = text.encode()
+    starts = [0, *accumulate(map(len, source.splitlines(keepends=True)))]
+    for node in sorted(edits, key=lambda n: (n.lineno, n.col_offset), reverse=True):
+        begin = starts[node.lineno - 1] + node.col_offset
+        end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
+        source = source[:begin] + edits[node].encode() + source[end:]
+    return source.decode()
+
+
+def _defaults(node: Any, name: str) -> dict[str, ast.expr]:
+    r"""Return the defaults of a function, or of what makes a class, by parameter."""
+    if isinstance(node, ast.ClassDef):
+        methods = (m for m in node.body if isinstance(m, ast.FunctionDef))
+        node = next((m for m in methods if m.name == "__init__"), None)
+    if not isinstance(node, ast.FunctionDef):
+        raise ValueError(f"{name} has no __init__ of its own, so no defaults to set")
+    positional = [*node.args.posonlyargs, *node.args.args]
+    first = len(positional) - len(node.args.defaults)
+    pairs = [
+        *zip(positional[first:], node.args.defaults, strict=True),
+        *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+    ]
+    return {argument.arg: default for argument, default in pairs if default is not None}
+
+
+def _docstrings(node: Any) -> list[ast.expr]:
+    r"""Return the docstrings of a definition and of what is defined in it."""
+    inner = [n for n in ast.walk(node) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    heads = [n.body[0] for n in inner if ast.get_docstring(n)]
+    return [head.value for head in heads if isinstance(head, ast.Expr)]
+
+
+def _literal(parameter: str, value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    try:
+        same = ast.literal_eval(text) == value
+    except (ValueError, SyntaxError):
+        same = False
+    if not same:
+        raise ValueError(
+            f"{parameter}={text:.80} cannot be written as a default; "
+            "use numbers, text, None, or tuples of these"
+        )
+    return text
 
 
 def _definitions(tree: ast.Module) -> dict[str, Any]:
@@ -104,6 +223,8 @@ def _definitions(tree: ast.Module) -> dict[str, Any]:
 def _needed(tree: ast.Module, name: str) -> list[ast.stmt]:
     r"""Return the definition of `name` and all of the module that it uses, in its order."""
     definitions = _definitions(tree)
+    if name not in definitions:
+        raise ValueError(f"{name} is not defined at the top level of its module; move it there")
     needed, new = set(), {name}
     while new:
         needed |= new

@@ -1,6 +1,7 @@
 """Outcomes are compared with what was expected, and mistakes recognised by what they do."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 
 from coursepkg.grading import Case, load
-from coursepkg.grading.judge import NOT_RUN, evaluate, judge, recognise
-from coursepkg.grading.worker.run import call, run
+from coursepkg.grading.exercise import Limits
+from coursepkg.grading.judge import NOT_RUN, Recogniser, evaluate, judge, recognise, runner
+from coursepkg.grading.worker.run import Failure, Outcome, call, run
 
 SIZE = load("convolution/output-size")
 CONV = load("convolution/conv2d")
@@ -74,26 +76,55 @@ def test_results_belong_to_the_group_of_the_case_or_to_their_own():
     assert judge(Case("stride", {"x": 1}, {"result": 1}), outcome)[0].group == "stride"
 
 
-def test_after_a_time_out_nothing_more_is_run():
-    calls = []
+LATE = Failure(("OutOfTime", "BaseException"), "stopped after 1 s", "")
 
+
+def timed(late: set[int], groups: str) -> tuple[list[int], list[bool]]:
+    r"""Return which cases, one of each group, are run if these are late, and which fail."""
+    ran: list[int] = []
+
+    def run(inputs):
+        ran.append(inputs["x"])
+        failure = LATE if inputs["x"] in late else None
+        return Outcome({} if failure else {"result": 1}, failure, (), "")
+
+    cases = [Case(group, {"x": i}, {"result": 1}) for i, group in enumerate(groups)]
+    return ran, [v.problem is not None for v in evaluate(run, cases)]
+
+
+def test_after_a_time_out_the_rest_of_its_group_is_not_run():
+    assert timed({1}, "aaabab") == ([0, 1, 3, 5], [False, True, True, False, True, False])
+
+
+def test_after_the_third_time_out_nothing_more_is_run():
+    assert timed({0, 1, 2}, "abcde") == ([0, 1, 2], [True] * 5)
+    assert timed({0, 2}, "abcde") == ([0, 1, 2, 3, 4], [True, False, True, False, False])
+
+
+def test_what_is_not_run_says_so():
     def slow(size, kernel, **options):
-        calls.append(size)
-        if len(calls) == 3:
-            time.sleep(9)
-        return SIZE.reference(size, kernel, **options)
+        time.sleep(9)
 
-    exercise = replace(SIZE, seconds=0.1)
-    verdicts = evaluate(exercise, slow, exercise.public)
-    assert len(calls) == 3
-    assert [v.problem for v in verdicts[:2]] == [None, None]
-    assert "did not finish within 0.1 s" in verdicts[2].problem
-    assert all(v.outcome is NOT_RUN for v in verdicts[3:])
+    exercise = replace(SIZE, limits=Limits(0.1))
+    verdicts = evaluate(runner(exercise, slow), exercise.public)
+    assert "within 0.1 s" in verdicts[0].problem or "after 0.1 s" in verdicts[0].problem
+    assert verdicts[1].outcome is NOT_RUN
     assert len(verdicts) == len(exercise.public)
 
 
+@pytest.mark.parametrize("kind", ["OutOfTime", "Died", "ValueError"])
+def test_an_empty_message_is_a_problem_all_the_same(kind):
+    (verdict,) = judge(gives(3), Outcome({}, Failure((kind,), "", ""), (), ""))
+    assert kind in verdict.problem
+
+
+@pytest.mark.parametrize("case", [gives(3), RAISES])
+def test_an_integer_too_long_to_print_is_a_problem_and_no_crash(case):
+    assert problem(lambda x: 10**5000, case)
+
+
 def recognised(exercise, answer) -> list[str]:
-    verdicts = evaluate(exercise, answer, exercise.cases(0))
+    verdicts = evaluate(runner(exercise, answer), exercise.cases(0))
     return [mistake.name for mistake in recognise(exercise, verdicts)]
 
 
@@ -145,7 +176,7 @@ def test_what_was_not_run_is_no_mistake():
             pass
         return SIZE.reference(size, kernel, stride, padding, dilation)
 
-    assert recognised(replace(SIZE, seconds=0.1), slow) == []
+    assert recognised(replace(SIZE, limits=Limits(0.1)), slow) == []
 
 
 def test_a_new_mistake_is_not_taken_for_a_known_one():
@@ -158,3 +189,26 @@ def test_nothing_is_recognised_where_nothing_is_wrong():
 
 def test_missing_errors_wait_until_something_works():
     assert recognised(SIZE, lambda **_: None) == []
+
+
+def test_a_recogniser_runs_each_mistake_once_and_finds_what_recognise_finds():
+    calls = []
+
+    def counted(mistake):
+        def answer(**inputs):
+            calls.append(mistake.name)
+            return mistake.answer(**inputs)
+
+        return replace(mistake, answer=answer)
+
+    exercise = replace(SIZE, mistakes=tuple(map(counted, SIZE.mistakes)))
+    recogniser = Recogniser(exercise, 5)
+    answers = [mistake.answer for mistake in SIZE.mistakes]
+    verdicts = [evaluate(runner(SIZE, answer), recogniser.cases) for answer in answers]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(recogniser.recognise, verdicts))
+    assert found == [recognise(exercise, v) for v in verdicts]
+    assert [[m.name for m in here] for here in found] == [[m.name] for m in SIZE.mistakes]
+    calls.clear()
+    assert [recogniser.recognise(v) for v in verdicts] == found
+    assert calls == []

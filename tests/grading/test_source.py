@@ -11,7 +11,7 @@ import pytest
 from coursepkg.convolution.activations import relu_backward
 from coursepkg.convolution.losses import softmax_backward
 from coursepkg.convolution.normalization import batch_norm
-from coursepkg.grading.source import solution, starter
+from coursepkg.grading.source import filled, packages_imported, solution, starter
 
 Number = int | float
 FACTOR, UNUSED = 3, 4
@@ -49,6 +49,22 @@ TURN: float = math.tau
 def turned(x: float) -> float:
     """Go once round."""
     return x + TURN
+
+
+def shifted(x: int, by: int = 1, /, *, names=("ä", "b"), how: str = "up") -> int:
+    r"""Shift by {{ by }}, {{ how }}{% if by > 5 %}, far{% endif %}: \frac{1}{2}."""
+    return x + by if how == "up" else x - by - len(names)
+
+
+class Mover:
+    """Moves by {{ step }}."""
+
+    def __init__(self, step: int = 1):
+        self.step = step
+
+    def moved(self, x: int) -> int:
+        """Return x + {{ step }}."""
+        return x + self.step
 
 
 class Still:
@@ -180,3 +196,65 @@ def test_several_solutions_share_their_imports():
     assert executed(text)["Pair"](1, 2).total == 3
     assert text.count("import numpy as np") == 1
     assert text.index("import") < text.index("def averaged") < text.index("class Pair")
+
+
+def test_settings_become_defaults_and_fill_the_docstring():
+    settings = {"by": 7, "how": 'down "there"', "names": ("ö", None)}
+    text = solution(shifted, settings=settings)
+    assert "def shifted(x: int, by: int = 7, /, *, names=('ö', None), how: str = \"down" in text
+    shift = executed(text)["shifted"]
+    assert shift.__doc__ == 'Shift by 7, down "there", far: \\frac{1}{2}.'
+    assert shift(1) == 1 - 7 - 2
+    assert shift(1, 2, how="up") == 3
+    stub = starter(shifted, settings=settings)
+    assert 'Shift by 7, down "there", far' in stub
+    assert executed(stub)["shifted"].__kwdefaults__ == {k: settings[k] for k in ("names", "how")}
+
+
+def test_settings_of_a_class_are_those_of_its_making():
+    space = executed(solution(Mover, settings={"step": 5}))
+    assert space["Mover"]().moved(1) == 6
+    assert space["Mover"].__doc__ == "Moves by 5."
+    assert "Return x + 5." in starter(Mover, settings={"step": 5})
+
+
+def test_settings_leave_other_sources_alone():
+    text = solution(shifted, scaled, settings={"by": 7, "how": "up", "names": ()})
+    assert "def scaled(x: int, by: int = 2)" in text
+
+
+@pytest.mark.parametrize(
+    ("reference", "settings", "words"),
+    [
+        (shifted, {"by": 1, "x": 2}, "shifted has no parameter with a default called x"),
+        (shifted, {"by": np.int64(3), "how": "up"}, "cannot be written as a default"),
+        (shifted, {"by": object(), "how": "up"}, "by=<object .* cannot be written as a default"),
+        (shifted, {"by": float("nan"), "how": "up"}, "by=nan cannot be written"),
+        (shifted, {"how": "up"}, "'by' is undefined; the settings are how"),
+        (Still, {"by": 1}, "Still has no __init__ of its own"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(reference, settings, words):
+    with pytest.raises(ValueError, match=words):
+        solution(reference, settings=settings)
+
+
+def test_a_text_that_is_no_template_is_refused():
+    with pytest.raises(ValueError, match="the text cannot be filled: expected token"):
+        filled("{{ a b }}", {"a": 1})
+
+
+def test_imports_are_found_wherever_they_stand():
+    source = (
+        "def f():\n    import os.path as p, torch.nn\n    from numpy.lib import stride_tricks\n"
+    )
+    assert packages_imported(source) == {"os", "torch", "numpy"}
+    assert packages_imported("from . import x") == {""}
+
+
+def test_what_is_not_at_the_top_level_is_refused():
+    def inner():
+        """Nothing."""
+
+    with pytest.raises(ValueError, match="inner is not defined at the top level"):
+        solution(inner)

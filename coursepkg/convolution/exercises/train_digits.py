@@ -85,6 +85,11 @@ __all__ = ["FORBID", "PUBLIC", "WRONG", "driver", "hidden", "oracle", "reference
 points = {"one batch": 1, "one epoch": 2, "epochs": 1, "large logits": 1, "digits": 3}
 environment = "numpy"
 seconds = 30.0
+data = (
+    "8 × 8 images of handwritten digits by E. Alpaydin and C. Kaynak, 1998 "
+    "(https://doi.org/10.24432/C50P49), CC BY 4.0; they ship in scikit-learn, and your function is "
+    "given them."
+)
 reference = train
 shown = (cross_entropy, cross_entropy_backward)
 

@@ -1,0 +1,1 @@
+r"""Exercises to copy."""
