@@ -17,6 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from plain_markdown import Context, caption, plain_markdown, sources
 
 from coursepkg.grading import exercise
+from coursepkg.grading.release import exercise_cells, secret_lines
 
 __all__ = ["executed_notebook", "student_notebook"]
 
@@ -62,7 +63,9 @@ def student_notebook(nb: NotebookNode, page: Page, book: Book | None = None) -> 
     metadata, with role `prompt`, `answer` or `check`: this is how an answer is found again.
     """
     book = book or Book.read()
-    student = _notebook(nb, page, book, secret=_secret())
+    student = _notebook(
+        nb, page, book, secret=secret_lines(map(exercise.load, exercise.exercise_ids()))
+    )
     for cell in student.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -177,29 +180,7 @@ def _exercise_cells(id: str, context: Context) -> Iterator[NotebookNode]:
     except ValueError as error:
         raise context.error(str(error)) from error
     number = context.label(exercise_label(id)).number
-    points = f"{task.points} point{'s' * (task.points != 1)}"
-    prompt = plain_markdown(task.prompt, context)
-    heading = f"### Exercise {number}: {task.title}"
-    check = f'from coursepkg import check\n\ncheck("{id}", {task.name})'
-    yield new_markdown_cell(f"{heading}\n\n*{points}*\n\n{prompt}", metadata=_role_of(id, "prompt"))
-    yield new_code_cell(task.starter.rstrip(), metadata=_role_of(id, "answer"))
-    yield new_code_cell(check, metadata=_role_of(id, "check"))
-
-
-def _role_of(id: str, role: str) -> dict[str, dict[str, str]]:
-    return {"course": {"exercise": id, "role": role}}
-
-
-def _secret() -> frozenset[str]:
-    """Return the lines of all solutions that say more than the starters do."""
-    tasks = map(exercise.load, exercise.exercise_ids())
-    return frozenset().union(*(_own_lines(t.solution) - _own_lines(t.starter) for t in tasks))
-
-
-def _own_lines(code: str) -> set[str]:
-    """Return the lines of code that can hardly stand elsewhere by chance."""
-    lines = (line.strip() for line in code.splitlines())
-    return {s for s in lines if len(s) > 24 and not s.startswith(("#", "import ", "from "))}
+    yield from exercise_cells(task, f"Exercise {number}", plain_markdown(task.prompt, context))
 
 
 def _name(cells: list[NotebookNode]) -> None:
