@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import getpass
+import json
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -114,7 +115,7 @@ workers = click.option(
     type=click.IntRange(min=1),
     default=lambda: os.cpu_count() or 1,
     show_default="one for each core",
-    help="Submissions that are graded side by side.",
+    help="Submissions that are graded side by side; with --scheduler, Dask decides.",
 )
 
 
@@ -172,8 +173,8 @@ def _check(ctx: click.Context, id: str, file: Path, exercises_dir: Path | None) 
     r"""Check your answer to the exercise ID in FILE.
 
     FILE is a notebook (.ipynb), .py or .md; the last definition of what the exercise asks for
-    counts. It is run here and now, with your
-    rights: check your own work, and leave that of others to `course grade`.
+    counts. It is run here and now, with your rights: check your own work, and leave that of
+    others to `course grade`.
     """
     from coursepkg.grading.check import check
     from coursepkg.grading.exercise import load
@@ -250,7 +251,7 @@ def _release(
     OUT/students is for them: notebooks, starters, a note on the data. OUT/instructor is for you
     alone: the seed, who has which variant, and a hash of every file.
     """
-    from coursepkg.grading.release import release
+    from coursepkg.grading.release import MANIFEST, release
 
     manifest = release(
         out,
@@ -260,15 +261,12 @@ def _release(
         None if learners is None else _names(learners),
         overwrite,
     )
-    options = {"--exercises": exercises, "--exercises-dir": exercises_dir, "--seed": manifest.seed}
-    given = [f"{o} {shlex.quote(str(v))}" for o, v in options.items() if v is not None]
-    if learners:
-        given.append("--per-learner")
     number = _count(len(manifest.exercises), "exercise")
     click.secho(f"{number} released with seed {manifest.seed}", bold=True)
     click.echo(f"Hand out  {out / 'students'}")
     click.echo(f"Keep      {out / 'instructor'}")
-    click.echo(f"Grade     course grade SUBMISSIONS --out MARKS {' '.join(given)}")
+    told = shlex.quote(str(out / MANIFEST))
+    click.echo(f"Grade     course grade SUBMISSIONS --out MARKS --manifest {told}")
 
 
 def _names(file: Path) -> list[str]:
@@ -284,6 +282,7 @@ def _names(file: Path) -> list[str]:
     "grade",
     epilog=_end(
         "course grade submissions --out marks",
+        "course grade submissions --out marks --manifest handout/instructor/manifest.json",
         "course grade submissions --out marks --exercises 'convolution/*' --workers 8",
         "course grade submissions --out marks --resume        go on after an interruption",
         "course grade submissions --out marks --scheduler tcp://10.0.0.1:8786",
@@ -291,6 +290,12 @@ def _names(file: Path) -> list[str]:
 )
 @click.argument("submissions", type=FOLDER)
 @click.option("--out", required=True, type=NEW_FOLDER, help="Where marks and report go.")
+@click.option(
+    "--manifest",
+    type=FILE,
+    help="Of the release: gives exercises, their folder, seed and variants, unless they are given "
+    "here.  [default: SUBMISSIONS/../instructor/manifest.json, if there]",
+)
 @exercises
 @exercises_dir
 @workers
@@ -299,20 +304,18 @@ def _names(file: Path) -> list[str]:
 @click.option(
     "--isolation",
     type=click.Choice(["auto", "namespaces", "landlock", "none"]),
-    default="auto",
-    show_default=True,
-    help="What keeps submissions apart from you and each other; `none` keeps nothing apart.",
+    help="What keeps submissions apart from you and each other; `none` keeps nothing apart.  "
+    "[default: auto; with --resume, as before]",
 )
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @click.option(
-    "--per-learner",
-    is_flag=True,
+    "--per-learner/--per-class",
     default=None,
     help="Each learner has variants of their own; see `course release --learners`.",
 )
 @click.pass_context
 def _grade(
-    ctx: click.Context, /, submissions: Path, out: Path, exercises: str | None, **settings: Any
+    ctx: click.Context, /, submissions: Path, out: Path, manifest: Path | None, **settings: Any
 ) -> None:
     r"""Grade a folder with one folder or file for each learner.
 
@@ -321,19 +324,77 @@ def _grade(
     """
     from coursepkg.grading.batch import run_batch
     from coursepkg.grading.report import write_report
+    from coursepkg.grading.store import FILE
 
-    ids = None if exercises is None else _chosen(exercises, settings["exercises_dir"])
-    with run_batch(submissions, out, ids, **settings) as store:
+    begun = settings["resume"] and (out / FILE).is_file()
+    if manifest is None and not begun:
+        manifest = _beside(submissions)
+    if manifest:
+        _complete(settings, manifest)
+    elif settings["exercises"] is None and not begun:
+        click.echo("All exercises are graded; --exercises or --manifest choose some")
+    if settings["exercises"] is not None:
+        settings["exercises"] = _chosen(settings["exercises"], settings["exercises_dir"])
+    with run_batch(submissions, out, **settings) as store:
         graded = [(g.learner, g.problems, g.isolation, g.digest) for g in store.graded()]
+        answers = sum(mark.status != "missing" for g in store.graded() for mark in g.marks)
     write_report(out)
-    problems = [f"{learner}: {p}" for learner, found, *_ in graded for p in found]
-    hows = {how for *_, how, _ in graded}
-    isolation = "not isolated" if "none" in hows else f"isolated by {' and '.join(sorted(hows))}"
-    click.secho(f"{_count(len(graded), 'submission')} graded, {isolation}", bold=True)
-    _tell("Problems", problems)
+    click.secho(f"{_count(len(graded), 'submission')} graded, {_how(graded)}", bold=True)
+    _tell("Problems", [f"{learner}: {p}" for learner, found, *_ in graded for p in found])
+    if not answers:
+        click.secho(f"No answer was found: is {submissions} the right folder?", fg="yellow")
     _where(out)
-    if not all(digest for *_, digest in graded):
+    if not answers or not all(digest for *_, digest in graded):
         ctx.exit(FOUND)
+
+
+def _beside(submissions: Path) -> Path | None:
+    r"""Return the manifest that lies beside the submissions, if there is one."""
+    from coursepkg.grading.release import MANIFEST
+
+    path = Path(os.path.normpath(submissions / ".." / MANIFEST))
+    return path if path.is_file() else None
+
+
+def _complete(settings: dict[str, Any], manifest: Path) -> None:
+    r"""Take from a manifest what was not given, and say so in one line."""
+    found = _settings_in(manifest)
+    taken = {name: v for name, v in found.items() if settings[name] is None and v is not None}
+    words = {
+        "exercises": _count(found["exercises"].count(",") + 1, "exercise"),
+        "exercises_dir": f"some from {found['exercises_dir']}",
+        "seed": f"seed {found['seed']}",
+        "per_learner": "a variant for each learner",
+    }
+    told = ", ".join(text for name, text in words.items() if taken.get(name, False) is not False)
+    click.echo(f"From {manifest}: {told or 'nothing, as all is given'}")
+    settings |= taken
+
+
+def _settings_in(manifest: Path) -> dict[str, Any]:
+    r"""Return what is to be graded with after a release, as the options of `course grade`."""
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        folder = content.get("exercises_dir")
+        return {
+            "exercises": ",".join(exercise["id"] for exercise in content["exercises"]),
+            "exercises_dir": folder
+            and Path(os.path.normpath(manifest.resolve().parents[1] / folder)),
+            "seed": int(content["seed"]),
+            "per_learner": bool(content.get("per_learner")),
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{manifest} is no manifest; `course release OUT` writes OUT/instructor/manifest.json"
+        ) from error
+
+
+def _how(graded: Sequence[tuple[str, tuple[str, ...], str, str]]) -> str:
+    r"""Say how submissions were isolated, those that were run."""
+    hows = {how for *_, how, _ in graded if how}
+    if "none" in hows:
+        return "not isolated"
+    return f"isolated by {' and '.join(sorted(hows))}" if hows else "none of them could be run"
 
 
 def _count(number: int, word: str) -> str:
@@ -425,7 +486,7 @@ def _override(out: Path, learner: str, exercise: str, points: float, why: str) -
 )
 @click.argument("out", type=FOLDER)
 @click.option("--canvas", metavar="EXPORT.csv", type=FILE, help="Fill marks into Canvas's export.")
-@click.option("--assignment", help="The column of that export.  [default: as the course]")
+@click.option("--assignment", help="The column of that export.  [default: the only one]")
 def _report(out: Path, canvas: Path | None, assignment: str | None) -> None:
     r"""Write the report of a run again.
 
@@ -436,7 +497,7 @@ def _report(out: Path, canvas: Path | None, assignment: str | None) -> None:
     write_report(out)
     _where(out)
     if canvas:
-        filled = fill_canvas(out, canvas, assignment) if assignment else fill_canvas(out, canvas)
+        filled = fill_canvas(out, canvas, assignment)
         click.echo(f"Canvas      {filled}")
         click.echo(filled.with_name("canvas-notes.txt").read_text(encoding="utf-8"), nl=False)
 
@@ -446,12 +507,18 @@ def _report(out: Path, canvas: Path | None, assignment: str | None) -> None:
     epilog=_end("course sample sample-class", "course sample big-class --learners 1000"),
 )
 @click.argument("out", type=NEW_FOLDER)
-@click.option("--learners", type=click.IntRange(min=1), default=30, show_default=True)
+@click.option(
+    "--learners",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    help="How many there are.",
+)
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the class.")
 def _sample(out: Path, learners: int, seed: int) -> None:
     r"""Make a class to try the grader on, in the folder OUT.
 
-    OUT/submissions is what the learners hand in: right, wrong, late, broken and hostile work.
+    OUT/submissions is what the learners hand in: right, wrong, broken and hostile work.
     OUT/expected.json is what they deserve. OUT/exercises holds an exercise to begin from.
     """
     from coursepkg.grading.sample import IDS, sample
@@ -459,8 +526,7 @@ def _sample(out: Path, learners: int, seed: int) -> None:
     sample(out, learners, seed)
     click.secho(f"{_count(learners, 'submission')} made, for {len(IDS)} exercises", bold=True)
     click.echo(f"Look at   {out / 'submissions'}")
-    click.echo(f"Grade     course grade {out / 'submissions'} --out marks \\")
-    click.echo(f"            --exercises {','.join(IDS)}")
+    click.echo(f"Grade     course grade {out / 'submissions'} --out marks")
 
 
 @course.command("doctor", epilog=_end("course doctor", found="no isolation is to be had here"))

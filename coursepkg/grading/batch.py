@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from coursepkg.grading.exercise import Exercise, exercise_ids, load
+from coursepkg.grading.isolation import NEEDED
 from coursepkg.grading.marks import Graded, fingerprint, grade
 from coursepkg.grading.sandbox import Sandbox, Task
 from coursepkg.grading.store import FILE, Store
@@ -33,8 +34,6 @@ __all__ = ["Assignment", "Change", "Regraded", "attempt", "failed", "regrade", "
 
 #: Of workers to cores. With more, an honest answer might wait so long that it is stopped.
 CROWDED = 4
-
-STRENGTH = ("none", "landlock", "namespaces")
 
 LOG = logging.getLogger(__name__)
 
@@ -110,7 +109,7 @@ def run_batch(
     workers: int = 2,
     seed: int | None = None,
     scheduler: str | None = None,
-    isolation: str = "auto",
+    isolation: str | None = None,
     resume: bool = False,
     exercises_dir: Path | str | None = None,
     progress: bool = True,
@@ -127,16 +126,16 @@ def run_batch(
     exercises : sequence of str, optional
         Ids; all exercises by default.
     workers : int
-        How many submissions are graded at a time. The marks do not depend on it.
+        How many submissions are graded at a time on this machine. The marks do not depend on it.
     seed : int, optional
         Of hidden cases and variants; drawn and stored if it is not given.
     scheduler : str, optional
         Address of a Dask scheduler, whose workers grade instead of this machine.
-    isolation : str
-        `"auto"`, `"namespaces"`, `"landlock"` or `"none"`.
+    isolation : str, optional
+        `"auto"` (the rule), `"namespaces"`, `"landlock"` or `"none"`.
     resume : bool
         Go on with the run in `out`. What is graded already stays, unless the learner's files have
-        changed. What is not given is as it was.
+        changed. What is not given is as it was; so a run without isolation goes on without it.
     exercises_dir : path, optional
         Folder of private exercises.
     progress : bool
@@ -153,9 +152,9 @@ def run_batch(
     """
     submissions_dir, out = Path(submissions_dir), Path(out)
     entries = find(submissions_dir)
-    _check_workers(workers)
-    if not resume and out.is_dir() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty; go on with --resume, or name a new folder")
+    if scheduler is None:
+        _check_workers(workers)
+    _check_out(out, submissions_dir, resume)
     asked = {
         "submissions": _from(out, submissions_dir),
         "exercises": None if exercises is None else [*exercises],
@@ -179,6 +178,18 @@ def run_batch(
             store.close()
             raise
     return store
+
+
+def _check_out(out: Path, submissions: Path, resume: bool) -> None:
+    r"""Refuse a folder that holds, or belongs to, something else."""
+    if out.resolve().is_relative_to(submissions.resolve()):
+        raise ValueError(f"{out} lies among the submissions; name a new folder elsewhere")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not (out / FILE).is_file():
+        raise ValueError(f"{out} is not empty, and holds no marks; name a new folder")
+    if not resume:
+        raise ValueError(f"{out} holds marks; go on with --resume, or name a new folder")
 
 
 def _check_workers(workers: int) -> None:
@@ -212,7 +223,12 @@ def _settings(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, 
         ids = asked["exercises"]
         if ids is not None and not ids:
             raise ValueError("exercises is empty; name at least one, or leave it out for all")
-        usual = {"seed": secrets.randbits(48), "per_learner": False, "exercises_dir": folder}
+        usual = {
+            "seed": secrets.randbits(48),
+            "per_learner": False,
+            "exercises_dir": folder,
+            "isolation": "auto",
+        }
         return {**asked, **{name: v for name, v in usual.items() if asked[name] is None}}
     for name, value in asked.items():
         if value is not None and value != stored[name]:
@@ -449,7 +465,7 @@ def _again(
     except Exception as error:
         return graded, None, f"could not be graded: {_said(graded.learner, error)}"
     marks = {mark.exercise: mark for mark in (*graded.marks, *again.marks)}
-    isolation = min(graded.isolation, again.isolation, key=STRENGTH.index)
+    isolation = max(graded.isolation, again.isolation, key=[*NEEDED].index)
     return graded, replace(graded, isolation=isolation, marks=tuple(marks.values())), ""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from coursepkg.grading.exercise import Exercise, Folders, load
 from coursepkg.grading.feedback import feedback, heading
-from coursepkg.grading.judge import evaluate, passed, recognise, runner
+from coursepkg.grading.judge import Recogniser, evaluate, passed, runner
 from coursepkg.grading.worker.packages import packages_used, refusal
 
 __all__ = ["SEED", "Result", "check"]
@@ -126,9 +126,10 @@ def _forbidden(exercise: Exercise, answer: Any) -> str:
 
 
 def _checked(exercise: Exercise, answer: Any) -> Result:
-    verdicts = evaluate(runner(exercise, answer), exercise.cases(SEED))
+    recogniser = Recogniser(exercise, SEED)
+    verdicts = evaluate(runner(exercise, answer), recogniser.cases)
     groups = passed(exercise, verdicts)
-    mistakes = recognise(exercise, verdicts)
+    mistakes = recogniser.recognise(verdicts)
     hints = tuple(mistake.hint for mistake in mistakes)
     return _result(exercise, groups, hints, feedback(exercise, verdicts, mistakes))
 
@@ -136,5 +137,4 @@ def _checked(exercise: Exercise, answer: Any) -> Result:
 def _result(
     exercise: Exercise, groups: dict[str, bool], hints: tuple[str, ...], text: str
 ) -> Result:
-    points = sum(exercise.groups[group] for group, right in groups.items() if right)
-    return Result(exercise.id, points, exercise.points, groups, hints, text)
+    return Result(exercise.id, exercise.earned(groups), exercise.points, groups, hints, text)

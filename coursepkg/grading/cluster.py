@@ -15,11 +15,13 @@ import contextlib
 import importlib
 import json
 import logging
+import platform
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -59,11 +61,19 @@ class Order:
         What was asked for, such as `"auto"`.
     fingerprints : tuple of (str, str)
         Of the exercises here; those of a worker must be the same.
+    versions : tuple of (str, str)
+        Of what decides about results, here; those of a worker must be the same.
     """
 
     assignment: Assignment
     isolation: str
     fingerprints: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, str], ...]
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    packages = ((name, version(name)) for name in ("coursepkg", "numpy", "torch"))
+    return (("Python", platform.python_version()), *packages)
 
 
 @contextmanager
@@ -89,7 +99,8 @@ def cluster(
     ConnectionError
         If there is no scheduler, or no worker, or they are lost in the middle of the run.
     """
-    order = Order(assignment, isolation, tuple(assignment.fingerprints(loaded).items()))
+    fingerprints = tuple(assignment.fingerprints(loaded).items())
+    order = Order(assignment, isolation, fingerprints, _versions())
     with _connected(address) as client:
         _inspect(client, order)
         try:
@@ -189,7 +200,7 @@ def _result(future: Future, learner: str, order: Order) -> Graded:
         return Graded.from_json(json.loads(future.result()))
     if future.status in ("cancelled", "lost"):
         raise ConnectionError("the scheduler is gone; what is graded is saved, go on with --resume")
-    return failed(learner, order.isolation, future.exception())
+    return failed(learner, "", future.exception())
 
 
 def _packed(submission: Submission) -> bytes:
@@ -223,6 +234,12 @@ def _station(order: Order) -> _Station:
         if _STATIONS and _STATIONS[0].order == order:
             return _STATIONS[0]
         _clear()
+        if others := [
+            f"{name} {here}, not {wanted}"
+            for (name, here), (_, wanted) in zip(_versions(), order.versions, strict=True)
+            if here != wanted
+        ]:
+            raise ValueError(f"it has {', '.join(others)}; install what you grade with")
         loaded = order.assignment.loaded()
         here = tuple(order.assignment.fingerprints(loaded).items())
         if others := [

@@ -66,6 +66,7 @@ __all__ = [
     "exercise_ids",
     "from_module",
     "load",
+    "nearest",
 ]
 
 #: The packages that an environment has, besides Python's own.
@@ -123,7 +124,7 @@ class Limits:
     threads: int = 64
     file: int = 16
     open_files: int = 64
-    output: int = 64
+    output: int = 4
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,16 @@ class Exercise:
         r"""Return the public cases and those which `seed` gives; equal seeds, equal cases."""
         further = self.further(np.random.default_rng(seed))
         return self.public + tuple(_named(case, self.driver) for case in further)
+
+    def earned(self, passed: Mapping[str, bool]) -> int:
+        r"""Return the points of the groups that passed.
+
+        Examples
+        --------
+        >>> load("convolution/output-size").earned({"errors": False})
+        0
+        """
+        return sum(self.groups[group] for group, right in passed.items() if right)
 
     def variant(self, seed: int, learner: str = "") -> Exercise:
         r"""Return the variant of a seed, for the whole class or for one learner.
@@ -364,16 +375,27 @@ def load(id: str, folders: Folders = ()) -> Exercise:
     >>> load("convolution/output-size").name
     'output_size'
     """
-    ids = exercise_ids(folders)
-    if id not in ids:
-        near = difflib.get_close_matches(str(id), ids, n=3, cutoff=0.4) or ids
-        raise ValueError(f"there is no exercise {id!r}; perhaps {' or '.join(map(repr, near))}")
-    path = _private(folders).get(id)
-    if path:
+    private = _private(folders)
+    if path := private.get(id):
         return from_module(id, _private_module(id, path))
+    ids = sorted([*_built_in(), *private])
+    if id not in ids:
+        raise ValueError(f"there is no exercise {id!r}; {nearest(str(id), ids)}")
     topic, slug = id.split("/")
     module = importlib.import_module(f"coursepkg.{topic}.exercises.{slug.replace('-', '_')}")
     return from_module(id, module)
+
+
+def nearest(word: str, words: Sequence[str]) -> str:
+    r"""Return which words may have been meant, or all if none is like the one that was given.
+
+    Examples
+    --------
+    >>> nearest("conv2", ["conv2d", "im2col"])
+    "perhaps 'conv2d'"
+    """
+    near = difflib.get_close_matches(word, words, n=3, cutoff=0.4) or words
+    return f"perhaps {' or '.join(map(repr, near))}"
 
 
 _LOADING = threading.Lock()

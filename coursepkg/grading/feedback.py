@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from coursepkg.grading.exercise import Case, Exercise, Mistake
-from coursepkg.grading.judge import NOT_RUN, Verdict, passed, unwritten
+from coursepkg.grading.judge import Verdict, passed, unwritten
 from coursepkg.grading.worker.run import call
 
 __all__ = ["WIDTH", "feedback", "heading", "literal", "scrubbed"]
@@ -64,8 +64,7 @@ def feedback(
     str
         Plain text, without the addresses that differ from run to run.
     """
-    groups = passed(exercise, verdicts)
-    points = sum(exercise.groups[group] for group, right in groups.items() if right)
+    points = exercise.earned(passed(exercise, verdicts))
     return heading(exercise, points) + scrubbed(_body(exercise, verdicts, mistakes, public))
 
 
@@ -125,13 +124,14 @@ def _unseen(exercise: Exercise, told: list[Verdict], others: list[Verdict]) -> l
 
 def _table(exercise: Exercise, verdicts: Sequence[Verdict], counted: bool) -> str:
     width = max(map(len, exercise.groups))
+    won = passed(exercise, verdicts)
     lines = []
     for group, points in exercise.groups.items():
         here = [verdict for verdict in verdicts if verdict.group == group]
         wrong = sum(verdict.problem is not None for verdict in here)
-        word, earned = ("FAILED", 0) if wrong else ("passed", points)
+        word, earned = ("passed", points) if won[group] else ("FAILED", 0)
         count = f"   {wrong} of {len(here)} results wrong" if wrong and counted else ""
-        if all(verdict.outcome is NOT_RUN for verdict in here):
+        if not any(verdict.was_run for verdict in here):
             word, count = "------", "   not run"
         lines.append(f"  {word}  {group:<{width}}  {earned}/{points}{count}")
     return "\n".join(lines)
@@ -140,7 +140,7 @@ def _table(exercise: Exercise, verdicts: Sequence[Verdict], counted: bool) -> st
 def _first_failure(exercise: Exercise, verdicts: list[Verdict]) -> str:
     r"""Tell the smallest failing input of the first group that failed, if there is one."""
     order = list(exercise.groups)
-    wrong = [v for v in verdicts if v.problem is not None and v.outcome is not NOT_RUN]
+    wrong = [v for v in verdicts if v.problem is not None and v.was_run]
     if not wrong:
         return ""
     first = min(wrong, key=lambda v: (order.index(v.group), *_size(v.case)))

@@ -3,13 +3,16 @@ r"""Which isolation does this machine offer? Found by trying, and what to do whe
 - `"namespaces"`: bubblewrap gives the zygote a view of its own, without network; each submission
   gets namespaces of its own within it; Landlock, if the kernel has it, and seccomp stand behind.
 - `"landlock"`: Landlock and seccomp alone. A submission sees which files exist and which
-  processes run, but opens, changes and signals none of them. It cannot write files.
+  processes run, but opens, changes and signals none of them. It cannot write files. As root it
+  may start any number of threads, since the kernel does not count those of root; in namespaces
+  nobody is root.
 - `"none"`: time and memory have their limits, and that is all.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 import subprocess
 import sys
@@ -43,6 +46,9 @@ CONTAINER = "grade in the container that the course ships (see Containerfile and
 #: From this version on, Landlock keeps files from being cut short.
 LANDLOCK = 3
 
+KEEPS = "keeps files closed"
+UNCOUNTED = "as root, Landlock alone does not bound threads: run as an ordinary user"
+
 TRY_LANDLOCK = """
 import os
 if confine.landlock_version() < {least}:
@@ -55,6 +61,14 @@ except PermissionError:
 raise SystemExit("Landlock is there and forbids nothing")
 """
 TRY_NAMESPACES = "confine.separate({scratch!r}, 1)"
+
+#: Namespaces of the zygote. Root needs none of its own, and becomes somebody else in them.
+AS_USER = ("--unshare-all",)
+AS_ROOT = (
+    *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"),
+    *("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"),
+)
+BECOME_NOBODY = "from worker.confine import become_nobody; become_nobody()\n"
 
 #: A switch of the system, the value that forbids namespaces to users, and the remedy.
 SWITCHES = (
@@ -142,7 +156,7 @@ def _seccomp() -> Finding:
 def _landlock(farm: Path) -> Finding:
     problem = _problem(command("landlock", farm, _trial(TRY_LANDLOCK.format(least=LANDLOCK))))
     if not problem:
-        return Finding("Landlock", True, "keeps files closed")
+        return Finding("Landlock", True, KEEPS if os.geteuid() else f"{KEEPS}; {UNCOUNTED}")
     remedy = "use Linux 6.2 or later, with `landlock` in the kernel's list of security modules"
     return Finding("Landlock", False, problem, remedy)
 
@@ -195,13 +209,23 @@ def command(isolation: str, farm: Path, code: str) -> list[str]:
 
     For `"landlock"` the code has to confine itself.
     """
-    options = ["-P", "-s", "-S", "-B", "-X", "utf8"]
-    plain = [str(python()), *options, "-c", f"import sys; sys.path.append({str(farm)!r})\n{code}"]
+    root = isolation == "namespaces" and not os.geteuid()
+    found = f"import sys; sys.path.append({str(farm)!r})\n"
+    code = f"{found}{BECOME_NOBODY if root else ''}{code}"
+    plain = [str(python()), "-P", "-s", "-S", "-B", "-X", "utf8", "-c", code]
     if isolation != "namespaces":
         return plain
     bwrap = shutil.which("bwrap") or "bwrap"
     mounts = View.of(farm).mounts()
-    return [bwrap, "--unshare-all", "--new-session", *mounts, "--chdir", "/", *plain]
+    return [
+        bwrap,
+        *(AS_ROOT if root else AS_USER),
+        "--new-session",
+        *mounts,
+        "--chdir",
+        "/",
+        *plain,
+    ]
 
 
 @cache

@@ -2,12 +2,13 @@ r"""Compare what came of an answer with what should have, and recognise known mi
 
 from __future__ import annotations
 
+import math
 import reprlib
 import threading
-from collections import Counter
+import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from coursepkg.grading.exercise import Case, Exercise, Mistake
 from coursepkg.grading.worker.run import Failure, Outcome, run
@@ -27,8 +28,13 @@ __all__ = [
     "unwritten",
 ]
 
-#: Runs an answer on inputs, here or elsewhere, and never raises for what it does.
-Run = Callable[[Mapping[str, Any]], Outcome]
+
+class Run(Protocol):
+    r"""Runs an answer on inputs, here or elsewhere, and never raises for what it does."""
+
+    def __call__(self, inputs: Mapping[str, Any], results: int | None = None) -> Outcome:
+        r"""Return what came of it; with `results`, only the first so many are waited for."""
+
 
 #: After so many time-outs nothing more of an exercise is run.
 PATIENCE = 3
@@ -39,8 +45,11 @@ AGES = 3600.0
 #: Kinds of failure whose message is a sentence by itself.
 ENDINGS = {"OutOfTime", "OutOfMemory", "Died", "BadReply", "NotRun"}
 
+#: Why a case, or the rest of one, was left out.
+LEFT_OUT = Failure(("NotRun",), "not run, as an earlier case took too long", "")
+
 #: What came of a case that was left out.
-NOT_RUN = Outcome({}, Failure(("NotRun",), "not run, as an earlier case took too long", ""), (), "")
+NOT_RUN = Outcome({}, LEFT_OUT, (), "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,21 +74,34 @@ class Verdict:
     outcome: Outcome
     problem: str | None
 
+    @property
+    def was_run(self) -> bool:
+        r"""Whether the answer came to this result, or was at least tried."""
+        return self.name in self.outcome.outputs or _kind(self.outcome) != "NotRun"
+
 
 def runner(exercise: Exercise, answer: Callable[..., Any]) -> Run:
     r"""Return what runs an answer here, in this process."""
-    return lambda inputs: run(answer, inputs, exercise.driver, exercise.seconds)
+    return _runner(exercise, answer, exercise.seconds)
 
 
 def patient(exercise: Exercise, answer: Callable[..., Any]) -> Run:
     r"""Return what runs an answer of ours, which ends however busy the machine is."""
-    return lambda inputs: run(answer, inputs, exercise.driver, AGES)
+    return _runner(exercise, answer, AGES)
 
 
-def evaluate(run: Run, cases: Iterable[Case]) -> list[Verdict]:
+def _runner(exercise: Exercise, answer: Callable[..., Any], seconds: float) -> Run:
+    def here(inputs: Mapping[str, Any], results: int | None = None) -> Outcome:
+        return run(answer, inputs, exercise.driver, seconds, results=results)
+
+    return here
+
+
+def evaluate(run: Run, cases: Iterable[Case], seconds: float = math.inf) -> list[Verdict]:
     r"""Run an answer on cases and judge it.
 
-    After a time-out the rest of its group is not run, and after the third nothing more.
+    After a time-out the rest of its group is not run; of cases whose results are groups, what
+    came before the time-out still is. After the third time-out nothing more is run.
 
     Parameters
     ----------
@@ -87,13 +109,25 @@ def evaluate(run: Run, cases: Iterable[Case]) -> list[Verdict]:
         Takes the inputs of a case and returns an `Outcome`; see `runner`.
     cases : iterable of Case
         Those of one exercise.
+    seconds : float
+        For all cases together, by the clock; what is left then is not run. It bounds answers that
+        wait, and has to be so long that no honest one comes near it.
     """
-    late: Counter[str] = Counter()
+    end = time.monotonic() + seconds
+    reached: dict[str, int] = {}
+    late = 0
     verdicts: list[Verdict] = []
     for case in cases:
-        waits = late[case.group] or late.total() >= PATIENCE
-        outcome = NOT_RUN if waits else run(case.inputs)
-        late[case.group] += _kind(outcome) == "OutOfTime"
+        results = reached.get(case.group)
+        if results == 0 or late >= PATIENCE or time.monotonic() > end:
+            outcome = NOT_RUN
+        else:
+            outcome = run(case.inputs, results)
+        if _kind(outcome) == "OutOfTime":
+            late += 1
+            reached[case.group] = 0 if case.group else len(outcome.outputs)
+        elif results and outcome.failure is None:
+            outcome = replace(outcome, failure=LEFT_OUT)  # what would have come after
         verdicts += judge(case, outcome)
     return verdicts
 
@@ -147,11 +181,17 @@ class Recogniser:
     ----------
     cases : tuple of Case
         The public ones and those of the seed.
+
+    Raises
+    ------
+    ValueError
+        If a group of the exercise has points and no case, or cases and no points.
     """
 
     def __init__(self, exercise: Exercise, seed: int = 0) -> None:
         self.exercise = exercise
         self.cases = exercise.cases(seed)
+        _check_groups(exercise, self.cases)
         self._outcomes: dict[tuple[Mistake, Case], Outcome] = {}
 
     def recognise(self, verdicts: list[Verdict]) -> list[Mistake]:
@@ -187,6 +227,19 @@ class Recogniser:
             if key not in self._outcomes:
                 self._outcomes[key] = patient(self.exercise, mistake.answer)(case.inputs)
             return self._outcomes[key]
+
+
+def _check_groups(exercise: Exercise, cases: Iterable[Case]) -> None:
+    found = {group for case in cases for group in ([case.group] if case.group else case.expected)}
+    place = f"exercise {exercise.id!r}, {getattr(exercise.module, '__file__', 'no file')}"
+    if stray := sorted(found - set(exercise.groups)):
+        raise ValueError(f"{place}: cases of {_listed(stray)} have no points; give them some")
+    if idle := sorted(set(exercise.groups) - found):
+        raise ValueError(f"{place}: points for {_listed(idle)} without a case; yield one")
+
+
+def _listed(words: Iterable[str]) -> str:
+    return " and ".join(map(repr, words))
 
 
 def _failed(verdict: Verdict) -> bool:

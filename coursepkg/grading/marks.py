@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Graded", "Mark", "fingerprint", "grade", "published"]
 
+#: How long all cases of an exercise may take, as a multiple of the limit of one.
+ALL_CASES = 20
 MAX_PLACE = 300  # characters
 MAX_FEEDBACK = 20_000
 MAX_SOURCE = 100_000
 
-DOCSTRING = re.compile(r"^[ \t]*[rRuU]?(\"\"\"|''').*?\1[ \t]*$", re.DOTALL | re.MULTILINE)
-COMMENT = re.compile(r"#.*$", re.MULTILINE)
+DOCSTRING = re.compile(r"[ \t]*[rRuU]?(\"\"\"|''')(.*)")
+COMMENT = re.compile(r"#.*")
 HEADER = re.compile(r"(def|class)\b")
 LEFT_OUT = re.compile(r"(import|from)\b|@")
 
@@ -145,10 +147,19 @@ def grade(
     seed : int
         Of the hidden cases.
     """
-    marks = tuple(_mark_of(submission, _plan(e, seed), sandbox) for e in exercises)
+    reading = _Reading()
+    marks = tuple(_mark_of(submission, _plan(e, seed), sandbox, reading) for e in exercises)
     return Graded(
         submission.learner, submission.digest, submission.problems, sandbox.isolation, marks
     )
+
+
+@dataclass
+class _Reading:
+    r"""What reading the files of a submission has shown, so that it costs time only once."""
+
+    late: frozenset[str] = frozenset()
+    problem: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +190,7 @@ def _planned(exercise: Exercise, seed: int) -> _Plan:
         exercise.forbid,
         exercise.allowed,
         exercise.limits,
+        "class" if isinstance(exercise.reference, type) else "function",
     )
     return _Plan(exercise, task, Recogniser(exercise, seed), exercise.fingerprint(seed))
 
@@ -188,7 +200,7 @@ def fingerprint(exercise: Exercise, seed: int) -> str:
     return _plan(exercise, seed).fingerprint
 
 
-def _mark_of(submission: Submission, plan: _Plan, sandbox: Sandbox) -> Mark:
+def _mark_of(submission: Submission, plan: _Plan, sandbox: Sandbox, reading: _Reading) -> Mark:
     r"""Grade one answer, in a session of its own.
 
     What an answer has seen of hidden cases must not reach the public cases of the next exercise,
@@ -196,8 +208,14 @@ def _mark_of(submission: Submission, plan: _Plan, sandbox: Sandbox) -> Mark:
     """
     if not submission.files:
         return _mark(plan, "missing", "Nothing was handed in that can be graded.")
-    with sandbox.session(plan.exercise.environment, submission.files) as session:
-        return _run(plan, session)
+    if reading.problem:
+        return _mark(plan, "failed", reading.problem)
+    files = submission.files
+    with sandbox.session(plan.exercise.environment, files, reading.late) as session:
+        mark = _run(plan, session)
+    reading.late = session.late
+    reading.problem = session.unreadable.message if session.unreadable else ""
+    return mark
 
 
 def _run(plan: _Plan, session: Session) -> Mark:
@@ -205,7 +223,7 @@ def _run(plan: _Plan, session: Session) -> Mark:
     opened = session.open(plan.task)
     if opened.status != "ready":
         return _mark(plan, opened.status, opened.message, opened)
-    verdicts = evaluate(session.run, plan.recogniser.cases)
+    verdicts = evaluate(session.run, plan.recogniser.cases, ALL_CASES * exercise.seconds)
     mistakes = plan.recogniser.recognise(verdicts)
     status = "unwritten" if unwritten(exercise, verdicts) else "graded"
     text = feedback(exercise, verdicts, mistakes, len(exercise.public))
@@ -276,10 +294,23 @@ def published(source: str, solution: str, name: str) -> bool:
     return bool(wanted) and _body(source, name) == wanted
 
 
+def _without_docstrings(source: str) -> Iterator[str]:
+    r"""Yield the lines that belong to no text in three quotes that begins on a line of its own."""
+    quotes = ""
+    for line in source.splitlines():
+        if quotes:
+            quotes = "" if line.rstrip().endswith(quotes) else quotes
+        elif opening := DOCSTRING.fullmatch(line):
+            ended = opening[2].rstrip().endswith(opening[1])
+            quotes = "" if ended else opening[1]
+        else:
+            yield line
+
+
 def _body(source: str, name: str) -> list[str]:
     r"""Return the lines of the last definition of `name` that say what it does."""
-    text = COMMENT.sub("", DOCSTRING.sub("", source[:MAX_SOURCE]))
-    lines = [line for line in text.splitlines() if line.strip()]
+    code = (COMMENT.sub("", line) for line in _without_docstrings(source[:MAX_SOURCE]))
+    lines = [line for line in code if line.strip()]
     start = re.compile(rf"(def|class)\s+{re.escape(name)}\b")
     starts = [i for i, line in enumerate(lines) if start.match(line)]
     body: list[str] = []

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import platform
 import re
 import secrets
@@ -54,6 +55,10 @@ class Manifest:
     versions : dict of str to str
     files : dict of str to str
         SHA-256 of each file of the students, by its path in the release.
+    exercises_dir : str or None
+        Where private exercises stand, seen from the folder of the release.
+    per_learner : bool
+        Whether each learner has variants of their own.
     sha256 : str
         Of all the rest.
     """
@@ -63,6 +68,8 @@ class Manifest:
     variants: dict[str, dict[str, dict[str, Any]]]
     versions: dict[str, str]
     files: dict[str, str]
+    exercises_dir: str | None = None
+    per_learner: bool = False
     sha256: str = ""
 
     @classmethod
@@ -114,11 +121,12 @@ def release(
     Raises
     ------
     ValueError
-        If there is something in the folder already, an exercise is unknown, or a learner's name
-        is used twice or cannot name a folder.
+        If there is something in the folder already, an exercise is unknown, there are several
+        folders of exercises, or a learner's name is used twice or cannot name a folder.
     """
     out = Path(out)
     names = _folder_names(learners)
+    exercises_dir = _seen_from(out, folders)
     _make_room(out, overwrite)
     seed = secrets.randbelow(2**32) if seed is None else seed
     exercises = [load(id, folders) for id in sorted(exercise_ids(folders) if ids is None else ids)]
@@ -135,12 +143,23 @@ def release(
         variants={learner: settings for learner, settings in variants.items() if settings},
         versions=_versions(),
         files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        exercises_dir=exercises_dir,
+        per_learner=learners is not None,
     )
     for name, data in {**files, MANIFEST: manifest.to_json().encode()}.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return Manifest.read(out)
+
+
+def _seen_from(out: Path, folders: Folders) -> str | None:
+    r"""Return where private exercises stand, so that all can be moved together."""
+    if len(folders) > 1:
+        told = " and ".join(map(str, folders))
+        raise ValueError(f"folders={told}; put the exercises into one, as grading takes one")
+    paths = [os.path.relpath(Path(folder).resolve(), out.resolve()) for folder in folders]
+    return Path(paths[0]).as_posix() if paths else None
 
 
 def exercise_cells(
@@ -260,7 +279,7 @@ def _make_room(out: Path, overwrite: bool) -> None:
     if not overwrite:
         raise ValueError(
             f"{out} holds a release already, with seed {before.seed}; name a new folder, "
-            "or say that it is to be overwritten"
+            "or add --overwrite"
         )
     for name in before.files:
         (out / name).unlink(missing_ok=True)

@@ -2,6 +2,7 @@ r"""A made-up class with the marks that it deserves, to try the grader on.
 
 ::
 
+    OUT/students/, OUT/instructor/       what was handed out; see `release`
     OUT/submissions/                     one folder or file for each learner
     OUT/exercises/pooling/pool.py        an exercise of one's own, to begin from
     OUT/expected.json                    what the marks should be
@@ -28,6 +29,7 @@ from nbformat import v4
 from coursepkg.grading import sample_class
 from coursepkg.grading.exercise import Exercise, load
 from coursepkg.grading.judge import evaluate, passed, patient
+from coursepkg.grading.release import release
 
 __all__ = ["IDS", "Work", "sample"]
 
@@ -187,7 +189,7 @@ class Work:
 
 
 def sample(out: str | Path, learners: int = 30, seed: int = 0) -> dict[str, Any]:
-    r"""Write a class of submissions, and the marks that they deserve beside them.
+    r"""Write what was handed out to a class, its submissions, and the marks that they deserve.
 
     Parameters
     ----------
@@ -196,7 +198,7 @@ def sample(out: str | Path, learners: int = 30, seed: int = 0) -> dict[str, Any]
     learners : int
         How many hand in something.
     seed : int
-        Equal ones, equal classes.
+        Equal ones, equal classes. It is the seed of what was handed out, too.
 
     Returns
     -------
@@ -215,6 +217,7 @@ def sample(out: str | Path, learners: int = 30, seed: int = 0) -> dict[str, Any]
         raise ValueError(f"learners={learners}; make it at least 1")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not empty; name a new folder")
+    release(out, IDS, seed)
     expected: dict[str, Any] = {}
     works = _works(np.random.default_rng(seed))
     for number, work in zip(range(learners), works, strict=False):
@@ -304,8 +307,7 @@ def _mark(id: str, text: str) -> dict[str, Any]:
     if text and text != STARTER[id]:
         answer = _defined(exercise, text)
         groups = passed(exercise, evaluate(patient(exercise, answer), exercise.cases(0)))
-    points = sum(exercise.groups[group] for group, right in groups.items() if right)
-    return {"points": points, "out_of": exercise.points, "passed": groups}
+    return {"points": exercise.earned(groups), "out_of": exercise.points, "passed": groups}
 
 
 def _defined(exercise: Exercise, text: str) -> Any:

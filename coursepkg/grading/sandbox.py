@@ -20,8 +20,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -39,6 +39,8 @@ __all__ = ["Limits", "Opened", "Sandbox", "Session", "Task"]
 START_SECONDS, STOP_SECONDS = 120, 10
 #: How long a submission may take to be read: so many seconds, and one more for so many bytes.
 LOAD_SECONDS, LOAD_BYTES = 20, 1 << 20
+#: Processor seconds that a process has used for certain which takes so long by its own fault.
+LOAD_WORK = 4.0
 #: MB of a reply besides its arrays and long texts.
 HEADER = 16
 #: How often what is not a submission's fault may come between.
@@ -92,8 +94,6 @@ class Task:
     limits : Limits
     kind : str
         `"function"` or `"class"`; "" for either.
-    unwanted : tuple of str
-        Names that count for nothing.
     """
 
     name: str
@@ -102,7 +102,6 @@ class Task:
     allowed: tuple[str, ...] | None = None
     limits: Limits = field(default_factory=Limits)
     kind: str = ""
-    unwanted: tuple[str, ...] = ()
 
     @property
     def patience(self) -> float:
@@ -189,7 +188,9 @@ class Sandbox:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def session(self, environment: str, files: Mapping[str, bytes]) -> Session:
+    def session(
+        self, environment: str, files: Mapping[str, bytes], late: Iterable[str] = ()
+    ) -> Session:
         r"""Return a session for one submission.
 
         Parameters
@@ -198,10 +199,12 @@ class Sandbox:
             `"numpy"` or `"torch"`.
         files : mapping of str to bytes
             What was handed in, by name.
+        late : iterable of str
+            Files that have taken too long before, and are not read again; see `Session.late`.
         """
         if environment not in ENVIRONMENTS:
             raise ValueError(f"environment={environment!r}; choose {' or '.join(ENVIRONMENTS)}")
-        return Session(self, environment, files)
+        return Session(self, environment, files, late)
 
     def close(self) -> None:
         r"""End all that was started, sessions in other threads included; these raise then."""
@@ -296,6 +299,8 @@ class _Process:
 
     def __init__(self, zygote: _Zygote, limits: Limits) -> None:
         self.zygote, self.limits = zygote, limits
+        self.seconds = 0.0  # of the processor, known at the end
+        self._asked = 0
         self._job, job = socket.socketpair()
         self._status, status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._log = os.memfd_create("log")
@@ -303,15 +308,23 @@ class _Process:
             zygote.start(limits, job.fileno(), self._log, status.fileno())
 
     def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        r"""Send a request, and return what comes back in time."""
-        deadline = time.monotonic() + seconds
+        r"""Send a request, and return what comes back in time.
+
+        Requests are numbered, so that a reply that was sent unasked is not taken for the next.
+        """
+        self._asked += 1
         try:
             self._refuse_what_was_not_asked_for()
-            wire.write(self._job, request, deadline)
-            return wire.read(self._job, (self.limits.output + HEADER) << 20, deadline)
+            request = request | {"number": self._asked}
+            wire.write(self._job, request, time.monotonic() + seconds)
+            most = (self.limits.output + HEADER) << 20
+            reply = wire.read(self._job, most, time.monotonic() + seconds)
+            if type(reply.get("number")) is not int or reply.pop("number") != self._asked:
+                raise wire.WireError("it is no reply to what was asked")
+            return reply
         except TimeoutError:
             said, _ = self.end()
-            message = f"stopped after {seconds:g} s by the clock"
+            message = f"stopped after {seconds:.3g} s by the clock"
             raise _Death("OutOfTime", message, _learners_line(said)) from None
         except wire.WireError as error:
             self.end()
@@ -352,11 +365,14 @@ class _Process:
             self._status.settimeout(STOP_SECONDS)
             said = list(self._messages())
             tail = _tail(self._log)
-        if said and said[0] != CONFINED:
-            raise IsolationError(f"a process could not be confined:\n{tail}")
-        if len(said) < 2:
+        ended = json.loads(said[-1]) if said and said[-1] != CONFINED else None
+        code = os.waitstatus_to_exitcode(ended["code"]) if ended else 0
+        if ended is None or (said[0] != CONFINED and code == -signal.SIGKILL):
             raise _Lost(tail)
-        return tail, os.waitstatus_to_exitcode(json.loads(said[1])["code"])
+        if said[0] != CONFINED:
+            raise IsolationError(f"a process could not be confined:\n{tail}")
+        self.seconds = ended["seconds"]
+        return tail, code
 
     def _messages(self) -> Iterator[bytes]:
         with contextlib.suppress(OSError):
@@ -381,9 +397,25 @@ class _Process:
 
 
 class Session:
-    r"""One submission. A context manager, to be used from one thread."""
+    r"""One submission. A context manager, to be used from one thread.
 
-    def __init__(self, sandbox: Sandbox, environment: str, files: Mapping[str, bytes]) -> None:
+    Attributes
+    ----------
+    late : frozenset of str
+        Files that take too long to read.
+    unreadable : Failure or None
+        Why nothing of the submission can be read.
+    """
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        environment: str,
+        files: Mapping[str, bytes],
+        late: Iterable[str] = (),
+    ) -> None:
+        self.late = frozenset(late)
+        self.unreadable: Failure | None = None
         self._sandbox = sandbox
         self._environment = environment
         self._files = dict(files)
@@ -410,18 +442,22 @@ class Session:
         if self._process is not None and _fences(self._process.limits) != _fences(task.limits):
             self.close()
         self._task, self._deaths = task, 0
+        if self.unreadable:
+            return Opened("failed", self.unreadable.message, "", "", self.unreadable)
         try:
             return self._persist(lambda: self._open(task))
         except _Death as death:
             return Opened("failed", death.failure.message, "", "", death.failure)
 
-    def run(self, inputs: Mapping[str, Any]) -> Outcome:
+    def run(self, inputs: Mapping[str, Any], results: int | None = None) -> Outcome:
         r"""Run the answer that was opened on one case.
 
         Parameters
         ----------
         inputs : mapping of str to object
             What `wire.pack` can send.
+        results : int, optional
+            How many results are wanted, the first ones; what comes after these is not run.
 
         Returns
         -------
@@ -433,7 +469,7 @@ class Session:
         if task is None:
             raise RuntimeError("open a task before you run it")
         try:
-            outcome = self._persist(lambda: self._run(task, dict(inputs)))
+            outcome = self._persist(lambda: self._run(task, dict(inputs), results))
         except _Death as death:
             return Outcome({}, death.failure, (), "")
         if outcome.failure and outcome.failure.kinds[0] == "OutOfTime":
@@ -443,14 +479,11 @@ class Session:
     def _open(self, task: Task) -> Opened:
         if self._process is None:
             self._process = self._sandbox._start(self._environment, task.limits)
-            size = sum(map(len, self._files.values()))
-            load = {"do": "load", "files": self._files}
-            self._ask(load, {"done": bool}, LOAD_SECONDS + size / LOAD_BYTES)
+            self._load()
         request: dict[str, Any] = {
             "do": "open",
             "name": task.name,
             "kind": task.kind,
-            "unwanted": list(task.unwanted),
             "driver": task.driver,
             "driver_name": "driver",
             "forbid": list(task.forbid),
@@ -463,13 +496,31 @@ class Session:
             raise self._bad_reply("its status is none")
         return Opened(**reply | {"failure": self._failure(reply["failure"])})
 
-    def _run(self, task: Task, inputs: dict[str, Any]) -> Outcome:
+    def _load(self) -> None:
+        size = sum(map(len, self._files.values()))
+        request = {"do": "load", "files": self._files, "late": sorted(self.late)}
+        try:
+            reply = self._ask(request, {"late": tuple}, LOAD_SECONDS + size / LOAD_BYTES)
+            if not {*reply["late"]} <= {*self._files}:
+                raise self._bad_reply("it names files that were not handed in")
+        except _Death as death:
+            late = death.failure.kinds[0] == "OutOfTime"
+            if late and self._process and self._process.seconds < LOAD_WORK:
+                raise _Lost("nothing could be read for want of processor time") from None
+            why = "it takes too long" if late else death.failure.message
+            message = f"what was handed in cannot be read: {why}"
+            self.unreadable = replace(death.failure, message=message)
+            raise _Death(death.failure.kinds[0], message) from None
+        self.late = frozenset(reply["late"])
+
+    def _run(self, task: Task, inputs: dict[str, Any], results: int | None) -> Outcome:
         if self._process is None:
             opened = self._open(task)
             if opened.status != "ready":
                 return Outcome({}, opened.failure or _not_again(opened), (), "")
         fields = {"outputs": dict, "failure": object, "changed": tuple, "printed": str}
-        reply = self._ask({"do": "run", "inputs": inputs}, fields, task.patience)
+        request = {"do": "run", "inputs": inputs, "results": results}
+        reply = self._ask(request, fields, task.patience)
         for name in (*reply["outputs"], *reply["changed"]):
             if type(name) is not str:
                 raise self._bad_reply("a name in it is not a text")

@@ -132,13 +132,19 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._database.execute("BEGIN IMMEDIATE")
         try:
+            self._database.execute("BEGIN IMMEDIATE")
             yield self._database
-        except BaseException:
-            self._database.execute("ROLLBACK")
+            self._database.execute("COMMIT")
+        except BaseException as error:
+            if self._database.in_transaction:  # SQLite may have ended it by itself
+                self._database.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):  # such as a disk that is full
+                raise OSError(
+                    f"{self.path} cannot be written ({error}); what was saved before is safe, "
+                    "go on with --resume"
+                ) from error
             raise
-        self._database.execute("COMMIT")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

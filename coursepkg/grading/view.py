@@ -2,13 +2,15 @@ r"""What a submission may read: Python, the packages of its environment and the 
 
 The same list serves two fences: bubblewrap mounts nothing else, and Landlock opens nothing else.
 The packages stand together in a *farm*, a folder of links, so that no package beside them can be
-imported.
+imported. The worker is a copy, so that all submissions of a run meet the same code, whatever
+becomes of the course meanwhile.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -75,9 +77,9 @@ def _required(package: importlib.metadata.Distribution) -> Iterator[str]:
 
 
 def plant(farm: Path, environment: str) -> None:
-    r"""Make a farm: the worker and the packages of an environment."""
-    farm.mkdir()
-    for name, path in {"worker": WORKER, **packages(environment)}.items():
+    r"""Make a farm: a copy of the worker, and links to the packages of an environment."""
+    shutil.copytree(WORKER, farm / "worker", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, path in packages(environment).items():
         (farm / name).symlink_to(path)
 
 
@@ -126,11 +128,10 @@ class View:
 
     def mounts(self) -> list[str]:
         r"""Return the options with which bubblewrap mounts this, read-only, and `SCRATCH`."""
-        options = [
-            part
-            for path in sorted({*self.shown, *self.hidden})
-            for part in (("--ro-bind", path, path) if path in self.shown else ("--tmpfs", path))
-        ]
+        parents = {str(parent) for path in (*self.shown, *DEVICES) for parent in Path(path).parents}
+        options = [part for path in sorted(parents) for part in ("--dir", path)]  # open to all
+        for path in sorted({*self.shown, *self.hidden}):
+            options += ["--ro-bind", path, path] if path in self.shown else ["--tmpfs", path]
         for path, target in self.links:
             options += ["--symlink", target, path]
         for device in DEVICES:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import shutil
 import signal
@@ -12,42 +13,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from made import hand_in, write_exercise
 
 from coursepkg.grading import batch
 from coursepkg.grading.batch import Change, regrade, run_batch
 from coursepkg.grading.sandbox import Sandbox
 from coursepkg.grading.store import FILE, Store
-
-EXERCISE = '''
-r"""{title}
-
-Write `{name}(x)`.
-"""
-from coursepkg.grading import Case
-
-def {name}(x):
-    r"""Multiply."""
-    return {factor} * x
-
-points = {{"whole": 2, "fraction": 1}}
-environment = "numpy"
-seconds = 0.3
-reference = oracle = {name}
-FORBID = ()
-PUBLIC = (Case("whole", {{"x": 1}}, {factor}), Case("fraction", {{"x": 0.5}}, {factor} / 2))
-
-def hidden(rng):
-    for _ in range(2):
-        n = int(rng.integers(10, 10**6))
-        yield Case("whole", {{"x": n}}, {factor} * n)
-        yield Case("fraction", {{"x": n / 7}}, {factor} * (n / 7))
-
-def squared(x):
-    """It is no square."""
-    return x**2
-
-WRONG = (squared,)
-'''
 
 VARIANT = '''
 r"""Add {{ n }}
@@ -88,12 +59,7 @@ HOSTILE = {
     b"    while True: Thread(target=twice, args=(x,)).start()\n",
     "kill": b"import os\ndef twice(x):\n    os.kill(-1, 9)\n",
 }
-
-
-def write_exercise(folder: Path, name: str, factor: int, title: str = "Multiply") -> None:
-    path = folder / "made" / f"{name}.py"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(EXERCISE.format(title=title, name=name, factor=factor))
+SLEEPER = b"import time\ndef twice(x):\n    time.sleep(60)\n"
 
 
 @pytest.fixture
@@ -109,14 +75,6 @@ def submitted(tmp_path):
     return hand_in(
         tmp_path / "in", {"ann.py": RIGHT, "ben.py": b"def twice(x):\n    return x**2\n"}
     )
-
-
-def hand_in(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
 
 
 def run(submitted: Path, out: Path, private: Path, **options) -> Store:
@@ -163,9 +121,31 @@ def test_all_exercises_and_a_seed_of_its_own_are_the_rule(
 
 def test_a_folder_that_is_not_empty_is_not_written_to(submitted, private, tmp_path):
     hand_in(tmp_path / "out", {"thesis.txt": b"years of work"})
-    with pytest.raises(ValueError, match="is not empty; go on with --resume"):
-        run(submitted, tmp_path / "out", private)
+    for resume in (False, True):
+        with pytest.raises(ValueError, match="is not empty, and holds no marks; name a new folder"):
+            run(submitted, tmp_path / "out", private, resume=resume)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_that_is_there_is_not_written_over(submitted, private, tmp_path):
+    run(submitted, tmp_path / "out", private).close()
+    with pytest.raises(ValueError, match="holds marks; go on with --resume"):
+        run(submitted, tmp_path / "out", private)
+
+
+@pytest.mark.parametrize("inside", [".", "marks"])
+def test_nothing_is_written_among_the_submissions(submitted, private, inside):
+    before = sorted(submitted.iterdir())
+    with pytest.raises(ValueError, match="lies among the submissions"):
+        run(submitted, submitted / inside, private, resume=True)
+    assert sorted(submitted.iterdir()) == before
+
+
+def test_a_run_goes_on_with_the_isolation_it_was_begun_with(submitted, private, tmp_path):
+    run(submitted, tmp_path / "out", private, isolation="none").close()
+    hand_in(submitted, {"cho.py": RIGHT})
+    with run(submitted, tmp_path / "out", private, resume=True) as store:
+        assert {graded.isolation for graded in store.graded()} == {"none"}
 
 
 @pytest.mark.parametrize(
@@ -372,8 +352,8 @@ def saved(out: Path) -> int:
         return 0
 
 
-def mixed(folder: Path) -> Path:
-    """Hand in sixty submissions of all kinds."""
+def mixed(folder: Path, count: int = 60) -> Path:
+    """Hand in submissions of all kinds, right ones first."""
     rng = random.Random(0)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
@@ -393,40 +373,47 @@ def mixed(folder: Path) -> Path:
         "/f.py": HOSTILE["loop"],
     }
     weights = [9, 9, 9, 9, 9, 9, 3, 3, 3, 1]
-    endings = rng.choices(list(kinds), weights, k=60)
-    return hand_in(folder, {f"{i:02}-learner{e}": kinds[e] for i, e in enumerate(endings)})
+    endings = rng.choices(list(kinds), weights, k=count)
+    return hand_in(folder, {f"{i:04}-learner{e}": kinds[e] for i, e in enumerate(endings)})
 
 
+#: How many submissions the run that is killed has; COURSE_KILLED=1000 takes some minutes.
+KILLED = int(os.environ.get("COURSE_KILLED", "60"))
+
+
+@pytest.mark.timeout(60 + 2 * KILLED)
 def test_a_run_that_is_killed_three_times_ends_with_the_marks_of_an_undisturbed_one(
     private, tmp_path
 ):
-    submitted, out = mixed(tmp_path / "in"), tmp_path / "out"
+    submitted, out = mixed(tmp_path / "in", KILLED), tmp_path / "out"
     run(submitted, tmp_path / "calm", private).close()
-    rng = random.Random()
-    done = 0
+    seed = int(os.environ.get("COURSE_KILLED_SEED", random.randrange(10**6)))
+    print(f"killed at the points of COURSE_KILLED_SEED={seed}")
+    done, rng = 0, random.Random(seed)
     for _ in range(3):
         with begin(submitted, out, private) as process:
-            done = wait_until_graded(process, out, min(59, done + rng.randint(1, 15)))
+            done = wait_until_graded(process, out, done + rng.randint(1, KILLED // 4))
             process.kill()
-        assert process.returncode == -signal.SIGKILL
+            _, told = process.communicate()
+        assert process.returncode == -signal.SIGKILL, told
     with begin(submitted, out, private) as process:
         assert process.communicate()[1] == ""
     assert process.returncode == 0
     assert dump(out) == dump(tmp_path / "calm")
-    assert len(json.loads(dump(out))) == 60
+    assert len(json.loads(dump(out))) == KILLED
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_ends_at_once_and_says_how_to_go_on(private, tmp_path, number):
-    submitted, out = mixed(tmp_path / "in"), tmp_path / "out"
+    submitted, out = hand_in(mixed(tmp_path / "in"), {"sleeper.py": SLEEPER}), tmp_path / "out"
     with begin(submitted, out, private) as process:
         wait_until_graded(process, out, 5)
         process.send_signal(number)
         _, told = process.communicate(timeout=20)
     assert process.returncode != 0
     done = saved(out)
-    assert 5 <= done < 60
-    assert f"stopped: {done} of 60 submissions are graded; go on with --resume" in told
+    assert 5 <= done < 61
+    assert f"stopped: {done} of 61 submissions are graded; go on with --resume" in told
     assert "KeyboardInterrupt" in told
     run(submitted, out, private, resume=True).close()
     run(submitted, tmp_path / "calm", private).close()
@@ -517,9 +504,9 @@ def test_a_machine_that_cannot_grade_is_told_before_anything_is_written(
 
 
 def test_marks_can_be_read_by_others_while_the_run_goes_on(private, tmp_path):
-    submitted, out = mixed(tmp_path / "in"), tmp_path / "out"
+    submitted, out = hand_in(mixed(tmp_path / "in"), {"sleeper.py": SLEEPER}), tmp_path / "out"
     with begin(submitted, out, private) as process:
-        assert 5 <= wait_until_graded(process, out, 5) < 60
+        assert 5 <= wait_until_graded(process, out, 5) < 61
         with Store(out / FILE) as store:
             assert all(len(graded.marks) == 2 for graded in store.graded())
         process.kill()

@@ -286,8 +286,24 @@ def test_checking_a_numpy_exercise_does_not_import_torch():
     assert done.returncode == 0, done.stderr
 
 
-def test_what_works_counts_although_the_rest_is_not_written_yet():
+def test_a_subclass_of_the_courses_own_class_is_no_answer():
     class Conv2d(layers.Conv2d):
+        pass
+
+    result = check(LAYER, Conv2d)
+    assert result.points == 0
+    assert "coursepkg may not be used here" in result.text
+
+
+def test_what_works_counts_although_the_rest_is_not_written_yet():
+    class Conv2d:
+        def __init__(self, weight, bias=None, **options):
+            made = sys.modules["coursepkg.convolution.layers"].Conv2d
+            self.layer = made(weight, bias, **options)
+
+        def forward(self, input):
+            return self.layer.forward(input)
+
         def backward(self, grad):
             raise NotImplementedError
 

@@ -7,42 +7,19 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import dask
 import distributed
+import numpy
 import pytest
+from made import hand_in, write_exercise
 
 from coursepkg.grading import cluster as clusters
 from coursepkg.grading.batch import Assignment, run_batch
 from coursepkg.grading.exercise import load
 from coursepkg.grading.store import FILE, Store
 from coursepkg.grading.submissions import Submission, find
-
-EXERCISE = '''
-r"""Twice
-
-Write `twice(x)`.
-"""
-from coursepkg.grading import Case
-
-def twice(x):
-    r"""Double."""
-    return 2 * x
-
-points = {"whole": 1, "fraction": 1}
-environment = "numpy"
-seconds = 0.5
-reference = oracle = twice
-FORBID = ()
-PUBLIC = (Case("whole", {"x": 1}, 2), Case("fraction", {"x": 0.5}, 1.0))
-
-def hidden(rng):
-    n = int(rng.integers(10, 10**6))
-    yield Case("whole", {"x": n}, 2 * n)
-    yield Case("fraction", {"x": n / 7}, 2 * (n / 7))
-
-WRONG = ()
-'''
 
 ANSWERS = [
     "def twice(x):\n    return x + x\n",
@@ -56,17 +33,13 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 def private(tmp_path):
-    path = tmp_path / "private" / "made" / "twice.py"
-    path.parent.mkdir(parents=True)
-    path.write_text(EXERCISE)
+    write_exercise(tmp_path / "private", "twice", 2)
     return tmp_path / "private"
 
 
-def hand_in(folder, count):
-    folder.mkdir()
-    for i in range(count):
-        (folder / f"learner{i:02}.py").write_text(ANSWERS[i % len(ANSWERS)])
-    return folder
+def hand_in_many(folder, count):
+    answers = {f"learner{i:02}.py": ANSWERS[i % len(ANSWERS)].encode() for i in range(count)}
+    return hand_in(folder, answers)
 
 
 @contextmanager
@@ -99,7 +72,7 @@ def dump(out):
 
 
 def test_a_worker_that_is_killed_costs_nothing(private, tmp_path, monkeypatch):
-    submitted = hand_in(tmp_path / "in", 24)
+    submitted = hand_in_many(tmp_path / "in", 24)
     run(submitted, tmp_path / "here", private).close()
     killed = threading.Event()
     save = Store.save
@@ -127,7 +100,7 @@ def assignment_of(private, seed=5):
 def test_what_kills_every_worker_ends_as_a_problem_and_not_as_a_hang(
     private, tmp_path, monkeypatch
 ):
-    submitted = hand_in(tmp_path / "in", 4)
+    submitted = hand_in_many(tmp_path / "in", 4)
     assignment = assignment_of(private)
     monkeypatch.setattr(clusters, "_unit", _deadly)
     with (
@@ -138,7 +111,7 @@ def test_what_kills_every_worker_ends_as_a_problem_and_not_as_a_hang(
         ) as grader,
     ):
         graded = {one.learner: one for one in grader(find(submitted)[:1], {})}
-    assert graded["learner00"].digest == ""
+    assert graded["learner00"].digest == graded["learner00"].isolation == ""
     assert "could not be graded: KilledWorker" in graded["learner00"].problems[0]
 
 
@@ -147,7 +120,7 @@ def _deadly(order, packed):
 
 
 def test_submissions_that_are_done_are_not_sent(private, tmp_path):
-    submitted = hand_in(tmp_path / "in", 3)
+    submitted = hand_in_many(tmp_path / "in", 3)
     assignment = assignment_of(private)
     entries = find(submitted)
     done = {entry.learner: entry.read().digest for entry in entries[:2]}
@@ -165,7 +138,7 @@ def test_a_worker_with_other_exercises_is_told(private, tmp_path):
     assignment = assignment_of(private)
     loaded = assignment.loaded()
     path = private / "made" / "twice.py"
-    path.write_text(path.read_text().replace('"whole": 1', '"whole": 3'))
+    path.write_text(path.read_text().replace('"whole": 2', '"whole": 3'))
     with (
         local_cluster(1) as local,
         pytest.raises(ValueError, match=r"tcp://.*: made/twice differ.*; install the same course"),
@@ -175,19 +148,26 @@ def test_a_worker_with_other_exercises_is_told(private, tmp_path):
 
 
 def test_a_worker_without_isolation_is_told(private):
-    order = clusters.Order(assignment_of(private), "landlocks", ())
-    assert "landlocks" in clusters._ready(replace_fingerprints(order))
+    assert "landlocks" in clusters._ready(order_of(private, "landlocks"))
     assert clusters._STATIONS == []
 
 
-def replace_fingerprints(order):
-    loaded = order.assignment.loaded()
-    prints = tuple(order.assignment.fingerprints(loaded).items())
-    return clusters.Order(order.assignment, order.isolation, prints)
+def test_a_worker_with_other_versions_is_told(private):
+    order = order_of(private)
+    other = tuple((name, "0.1" if name == "numpy" else v) for name, v in order.versions)
+    told = clusters._ready(replace(order, versions=other))
+    assert told == f"it has numpy {numpy.__version__}, not 0.1; install what you grade with"
+    assert clusters._STATIONS == []
+
+
+def order_of(private, isolation="auto"):
+    assignment = assignment_of(private)
+    prints = tuple(assignment.fingerprints(assignment.loaded()).items())
+    return clusters.Order(assignment, isolation, prints, clusters._versions())
 
 
 def test_a_unit_travels_as_bytes_and_comes_back_as_json(private):
-    order = replace_fingerprints(clusters.Order(assignment_of(private), "auto", ()))
+    order = order_of(private)
     submission = Submission.of("ann\udcff", {"a.py": ANSWERS[0].encode()}, ("a problem",))
     try:
         told = json.loads(clusters._unit(order, clusters._packed(submission)))
@@ -195,7 +175,7 @@ def test_a_unit_travels_as_bytes_and_comes_back_as_json(private):
         assert clusters._station(order) is station
     finally:
         clusters._leave()
-    assert told["marks"][0]["points"] == 2
+    assert told["marks"][0]["points"] == 3
     assert told["problems"] == ["a problem"]
     assert told["digest"] == submission.digest
     assert clusters._STATIONS == []

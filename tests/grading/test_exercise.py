@@ -44,6 +44,12 @@ def module(**changes) -> ModuleType:
     return made
 
 
+def test_groups_that_passed_earn_their_points():
+    exercise = from_module("a/b", module())
+    assert exercise.earned({"taps": True, "errors": False}) == 2
+    assert exercise.earned(dict.fromkeys(exercise.groups, True)) == exercise.points
+
+
 def test_ids_are_sorted_and_each_can_be_loaded():
     assert exercise_ids() == sorted(exercise_ids())
     assert [load(id).id for id in exercise_ids()] == exercise_ids()
@@ -109,7 +115,7 @@ def test_limits_stand_beside_the_seconds():
     assert made.limits == Limits(1.0, memory=2048, open_files=8)
     assert made.seconds == 1.0
     assert from_module("made/span", module()).limits == Limits(1.0)
-    assert Limits() == Limits(3.0, memory=1024, threads=64, file=16, open_files=64, output=64)
+    assert Limits() == Limits(3.0, memory=1024, threads=64, file=16, open_files=64, output=4)
 
 
 @pytest.mark.parametrize(

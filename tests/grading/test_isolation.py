@@ -5,7 +5,8 @@ import os
 import pytest
 
 from coursepkg.grading import isolation
-from coursepkg.grading.isolation import Finding, IsolationError, choose, doctor, probe
+from coursepkg.grading.isolation import Finding, IsolationError, choose, command, doctor, probe
+from coursepkg.grading.view import plant
 
 NAMES = ("Linux", "libseccomp", "Landlock", "bubblewrap", "user namespaces")
 
@@ -70,6 +71,22 @@ def test_what_is_found_on_this_machine():
         assert all(finding.fine for finding in found.values()), found
     for finding in found.values():
         assert finding.fine or finding.remedy
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_root_is_told_that_landlock_counts_no_threads(monkeypatch, user):
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    words = next(finding.words for finding in doctor() if finding.name == "Landlock")
+    assert ("does not bound threads" in words) == (user == 0)
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_nobody_is_root_in_namespaces(monkeypatch, tmp_path, user):
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    plant(tmp_path / "farm", "numpy")
+    code = command("namespaces", tmp_path / "farm", "pass")[-1]
+    assert ("become_nobody()" in code) == (user == 0)
+    assert "become_nobody()" not in command("landlock", tmp_path / "farm", "pass")[-1]
 
 
 def test_a_missing_bubblewrap_is_found(monkeypatch):

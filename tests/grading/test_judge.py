@@ -83,7 +83,7 @@ def timed(late: set[int], groups: str) -> tuple[list[int], list[bool]]:
     r"""Return which cases, one of each group, are run if these are late, and which fail."""
     ran: list[int] = []
 
-    def run(inputs):
+    def run(inputs, results=None):
         ran.append(inputs["x"])
         failure = LATE if inputs["x"] in late else None
         return Outcome({} if failure else {"result": 1}, failure, (), "")
@@ -99,6 +99,40 @@ def test_after_a_time_out_the_rest_of_its_group_is_not_run():
 def test_after_the_third_time_out_nothing_more_is_run():
     assert timed({0, 1, 2}, "abcde") == ([0, 1, 2], [True] * 5)
     assert timed({0, 2}, "abcde") == ([0, 1, 2, 3, 4], [True, False, True, False, False])
+
+
+def in_three_steps(stuck: set[int], number: int) -> tuple[list[int | None], list[str | None]]:
+    r"""Return how many results were wanted of each case, and the problems, by name."""
+    wanted: list[int | None] = []
+
+    def run(inputs, results=None):
+        wanted.append(results)
+        late = inputs["x"] in stuck and (results is None or results > 1)
+        outputs = {"first": 1} if late or results == 1 else {"first": 1, "second": 2}
+        return Outcome(outputs, LATE if late else None, (), "")
+
+    cases = [Case("", {"x": i}, {"first": 1, "second": 2}) for i in range(number)]
+    return wanted, [v.problem for v in evaluate(run, cases)]
+
+
+def test_what_came_before_a_time_out_is_still_run_in_the_other_cases():
+    wanted, problems = in_three_steps({1}, 4)
+    assert wanted == [None, None, 1, 1]
+    assert problems[::2] == [None] * 4
+    assert problems[1] is None
+    assert all("too long" in problem for problem in problems[5::2])
+
+
+def test_an_answer_that_only_waits_has_an_end():
+    def run(inputs, results=None):
+        time.sleep(0.05)
+        return Outcome({"result": 1}, None, (), "")
+
+    cases = [Case("a", {"x": i}, {"result": 1}) for i in range(1000)]
+    verdicts = evaluate(run, cases, seconds=0.2)
+    assert verdicts[0].problem is None
+    assert verdicts[-1].outcome is NOT_RUN
+    assert len(verdicts) == 1000
 
 
 def test_what_is_not_run_says_so():
@@ -212,3 +246,12 @@ def test_a_recogniser_runs_each_mistake_once_and_finds_what_recognise_finds():
     calls.clear()
     assert [recogniser.recognise(v) for v in verdicts] == found
     assert calls == []
+
+
+def test_points_without_cases_and_cases_without_points_are_refused():
+    idle = replace(SIZE, groups=SIZE.groups | {"never asked": 1})
+    with pytest.raises(ValueError, match=r"output_size.py: points for 'never asked' without"):
+        Recogniser(idle)
+    stray = replace(SIZE, groups={g: p for g, p in SIZE.groups.items() if g != "kernel"})
+    with pytest.raises(ValueError, match=r"output_size.py: cases of 'kernel' have no points"):
+        Recogniser(stray)

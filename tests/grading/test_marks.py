@@ -3,6 +3,7 @@
 import json
 import re
 import textwrap
+import time
 
 import pytest
 
@@ -11,6 +12,7 @@ from coursepkg.grading.judge import Recogniser
 from coursepkg.grading.marks import Graded, fingerprint, grade, published
 from coursepkg.grading.sandbox import Sandbox
 from coursepkg.grading.submissions import Submission
+from coursepkg.grading.worker.run import Failure
 
 SEED = 7
 
@@ -295,6 +297,25 @@ def test_a_class_is_graded_result_by_result(mark):
     assert earned(got) == {"output": 1, "grad_input": 1, "grad_weight": 0}
 
 
+def test_a_time_out_in_a_later_result_leaves_the_earlier_ones(mark):
+    got = mark(
+        """
+        class Scale:
+            def __init__(self, weight):
+                self.weight = weight
+            def forward(self, x):
+                self.x = x
+                return self.weight * x
+            def backward(self, grad):
+                while True:
+                    pass
+        """,
+        "scale",
+    )
+    assert earned(got) == {"output": 1, "grad_input": 0, "grad_weight": 0}
+    assert "stopped after 1 s" in got.feedback
+
+
 def test_a_training_loop_is_graded(mark, exercises):
     assert mark(exercises["train"].solution, "train").points == 2
     forgotten = exercises["train"].solution.replace("optimizer.step()", "pass")
@@ -380,6 +401,48 @@ def test_endless_texts_are_cut(mark):
     assert len(got.feedback) < 21_000
 
 
+def test_what_takes_too_long_to_read_is_left_out_from_then_on(exercises, sandbox, monkeypatch):
+    told = []
+    original = Sandbox.session
+
+    def session(self, environment, files, late=()):
+        told.append({*late})
+        return original(self, environment, files, ["slow.py"])
+
+    monkeypatch.setattr(Sandbox, "session", session)
+    submission = Submission.of("ann", {"slow.py": b"k = 1", "hw.py": RIGHT.encode()})
+    order = [exercises["train"], exercises["twice"]]
+    first, second = grade(submission, order, sandbox, SEED).marks
+    assert told == [set(), {"slow.py"}]
+    assert "slow.py cannot be read: it takes too long" in first.feedback
+    assert second.points == 4
+
+
+def test_what_cannot_be_read_is_tried_once(exercises, sandbox, monkeypatch):
+    tried = []
+
+    def session(self, environment, files, late=()):
+        tried.append(environment)
+        found = original(self, environment, files, late)
+        found.unreadable = Failure(("Died",), "what was handed in cannot be read: so", "")
+        return found
+
+    original = Sandbox.session
+    monkeypatch.setattr(Sandbox, "session", session)
+    submission = Submission.of("ann", {"hw.py": RIGHT.encode()})
+    order = [exercises["scale"], exercises["twice"]]
+    marks = grade(submission, order, sandbox, SEED).marks
+    assert len(tried) == 1
+    assert {mark.status for mark in marks} == {"failed"}
+    assert all("what was handed in cannot be read: so" in mark.feedback for mark in marks)
+
+
+def test_a_function_in_the_place_of_a_class_is_told(mark):
+    got = mark("def Scale(weight):\n    return weight\n", "scale")
+    assert (got.status, got.points) == ("failed", 0)
+    assert "Scale is a value of type function, but a class is wanted" in got.feedback
+
+
 # --- published solutions
 
 SOLUTION = '''
@@ -446,5 +509,8 @@ def test_the_solutions_of_all_exercises_are_noticed():
 
 
 def test_comparing_takes_no_time_to_speak_of():
-    hostile = "def span():\n" + '"""' * 40_001 + "'''" * 40_001 + "#" * 100_000
-    assert not published(hostile, SOLUTION, "span")
+    lines = '"""x\n' * 19_000
+    for hostile in ('"""' * 40_001 + "'''" * 40_001 + "#" * 100_000, f"    a = '''\n{lines}'''"):
+        begin = time.process_time()
+        assert not published(f"def span():\n{hostile}", SOLUTION, "span")
+        assert time.process_time() - begin < 1

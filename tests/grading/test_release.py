@@ -151,7 +151,7 @@ def test_names_that_cannot_be_folders_are_refused(tmp_path, learners):
 def test_nothing_is_overwritten_unless_it_is_said(tmp_path):
     release(tmp_path, FEW, 5, SHIPPED)
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match=r"holds a release already, with seed 5; .*overwritten"):
+    with pytest.raises(ValueError, match=r"holds a release already, with seed 5; .*--overwrite"):
         release(tmp_path, FEW[:1], 6)
     assert contents(tmp_path) == before
     (tmp_path / "students/mine.txt").write_text("kept")
@@ -164,6 +164,19 @@ def test_nothing_is_overwritten_unless_it_is_said(tmp_path):
         "students/starters/convolution/output_size.py",
         "instructor/manifest.json",
     }
+
+
+def test_the_manifest_says_where_own_exercises_stand_and_who_has_variants(tmp_path):
+    own = tmp_path / "class/mine"
+    own.joinpath("extra").mkdir(parents=True)
+    own.joinpath("extra/pool.py").write_bytes((SHIPPED[0] / "exercises/pool.py").read_bytes())
+    manifest = release(tmp_path / "out", ["extra/pool"], 5, [own], ["ada"])
+    assert (manifest.exercises_dir, manifest.per_learner) == ("../class/mine", True)
+    plain = release(tmp_path / "plain", FEW[:1], 5)
+    assert (plain.exercises_dir, plain.per_learner) == (None, False)
+    with pytest.raises(ValueError, match="put the exercises into one, as grading takes one"):
+        release(tmp_path / "two", ["extra/pool"], 5, [own, *SHIPPED])
+    assert not (tmp_path / "two").exists()
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):

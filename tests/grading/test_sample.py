@@ -12,6 +12,7 @@ import pytest
 from coursepkg.grading import exercise_ids, load
 from coursepkg.grading.batch import run_batch
 from coursepkg.grading.judge import evaluate, passed, patient
+from coursepkg.grading.release import Manifest
 from coursepkg.grading.sample import (
     HOSTILE,
     IDS,
@@ -144,8 +145,18 @@ def test_nothing_is_overwritten(whole, tmp_path):
         sample(tmp_path, 0)
 
 
+def test_the_class_stands_beside_its_release(whole):
+    manifest = Manifest.read(whole)
+    assert [entry["id"] for entry in manifest.exercises] == list(IDS)
+    assert (manifest.seed, manifest.exercises_dir, manifest.per_learner) == (0, None, False)
+    assert {path.parts[0] for path in map(Path, manifest.files)} == {"students"}
+
+
 def test_the_grader_gives_the_marks_that_are_expected(whole, tmp_path):
-    with run_batch(whole / "submissions", tmp_path / "marks", list(IDS), seed=77) as store:
+    manifest = Manifest.read(whole)
+    ids = [entry["id"] for entry in manifest.exercises]
+    settings = {"seed": manifest.seed, "per_learner": manifest.per_learner}
+    with run_batch(whole / "submissions", tmp_path / "marks", ids, **settings) as store:
         found = {
             graded.learner: {
                 mark.exercise: {

@@ -2,7 +2,10 @@
 
 import gc
 import os
+import signal
 import socket
+import sys
+import sysconfig
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from coursepkg.grading.isolation import IsolationError, choose
 from coursepkg.grading.sandbox import Limits, Sandbox, Task
@@ -235,13 +239,40 @@ def test_only_the_packages_of_the_environment_can_be_imported(sandbox):
     source = """
         import importlib.util
         names = ["numpy", "torch", "coursepkg", "scipy", "pip", "setuptools"]
-        sys.path += [folder + "/lib/python3.11/site-packages" for folder in FOLDERS]
+        sys.path += FOLDERS
         return [name for name in names if importlib.util.find_spec(name)]
     """
-    import sys
-
-    head = f"FOLDERS = {[sys.prefix, sys.base_prefix]!r}\n"
+    bases = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("purelib", vars=bases)]
+    assert all(Path(folder).is_dir() for folder in folders)
+    head = f"FOLDERS = {folders!r}\n"
     assert ran(sandbox, head + textwrap.dedent(source)).outputs == {"result": ["numpy"]}
+
+
+@confined
+def test_threads_have_a_limit(sandbox):
+    source = """
+        threading.stack_size(32768)
+        wait = threading.Event().wait
+        for count in range(200):
+            threading.Thread(target=wait, daemon=True).start()
+        return count
+    """
+    failure = ran(sandbox, source, Limits(threads=20)).failure
+    if sandbox.isolation == "landlock" and not os.geteuid():
+        assert failure is None  # the kernel does not count the threads of root
+    else:
+        assert failure.message == "can't start new thread"
+
+
+def test_results_that_are_not_wanted_are_not_run(sandbox):
+    driver = "def driver(answer, n):\n    for i in range(n):\n        yield str(i), answer(i)\n"
+    source = "def f(i):\n    while i == 2: pass\n    return i\n"
+    with session(sandbox, source) as opened:
+        opened.open(Task("f", driver, limits=Limits(seconds=0.2)))
+        assert opened.run({"n": 4}).failure.kinds[0] == "OutOfTime"
+        outcome = opened.run({"n": 4}, 2)
+    assert (outcome.outputs, outcome.failure) == ({"0": 0, "1": 1}, None)
 
 
 def test_processes_of_others_do_not_exist(sandbox):
@@ -249,7 +280,6 @@ def test_processes_of_others_do_not_exist(sandbox):
 
 
 def test_torch_answers_run_too(sandbox):
-    torch = pytest.importorskip("torch")
     files = {"hw.py": b"import torch\ndef f(x):\n    return torch.relu(x)\n"}
     with sandbox.session("torch", files) as opened:
         assert opened.open(Task("f")).status == "ready"
@@ -257,14 +287,21 @@ def test_torch_answers_run_too(sandbox):
     assert outcome.outputs["result"].tolist() == [0, 2]
 
 
-READY = {"status": "ready", "message": "", "place": "", "source": "", "failure": None}
-RIGHT = {"outputs": {"result": 1}, "failure": None, "changed": (), "printed": ""}
+#: The numbers that belong to opening, after loading, and to the first case.
+READY = {
+    **{"status": "ready", "message": "", "place": "", "source": "", "failure": None},
+    "number": 2,
+}
+RIGHT = {"outputs": {"result": 1}, "failure": None, "changed": (), "printed": "", "number": 3}
 FORGED = {
     "no frame": b"\xff" * 8,
     "not what it says": b"\x02\0\0\0\0\0\0\0[]",
-    "the reply to another question": wire.pack({"done": True}),
+    "the reply to another question": wire.pack({"late": (), "number": 3}),
+    "another number": wire.pack(RIGHT | {"number": 2}),
+    "a number that is none": wire.pack(RIGHT | {"number": 3.0}),
+    "no number": wire.pack({name: value for name, value in RIGHT.items() if name != "number"}),
     "a field too many": wire.pack(RIGHT | {"more": 1}),
-    "a field too few": wire.pack({"outputs": {}}),
+    "a field too few": wire.pack({"outputs": {}, "number": 3}),
     "outputs that are a list": wire.pack(RIGHT | {"outputs": [1]}),
     "an output without a name": wire.pack(RIGHT | {"outputs": {1: 1}}),
     "a failure that is a number": wire.pack(RIGHT | {"failure": 5}),
@@ -353,7 +390,7 @@ def test_what_a_submission_starts_ends_with_it(sandbox):
     source = "threading.Thread(target=threading.Event().wait, daemon=True).start(); return 1"
     before = descendants()
     assert ran(sandbox, source).outputs == {"result": 1}
-    assert left(before) <= zygotes(sandbox)
+    assert left(before, sandbox) == set()
 
 
 @pytest.mark.parametrize("sandbox", ["none"], indirect=True)
@@ -368,7 +405,7 @@ def test_even_without_isolation_processes_left_behind_are_ended(sandbox):
     """
     before = descendants()
     ran(sandbox, source)
-    assert left(before) <= zygotes(sandbox)
+    assert left(before, sandbox) == set()
 
 
 def test_nothing_is_left_of_two_hundred_sessions(sandbox):
@@ -383,7 +420,7 @@ def test_nothing_is_left_of_two_hundred_sessions(sandbox):
         assert set(pool.map(one, range(200))) == {"ready"}
     gc.collect()
     assert psutil.Process().num_fds() == files
-    assert left(before) == set()
+    assert left(before, sandbox) == set()
 
 
 def zygotes(sandbox):
@@ -395,9 +432,9 @@ def descendants():
     return set(psutil.Process().children(recursive=True))
 
 
-def left(before):
+def left(before, sandbox):
     """Return the processes that have come since, and do not go."""
-    _, alive = psutil.wait_procs(descendants() - before, timeout=0.5)
+    _, alive = psutil.wait_procs(descendants() - before - zygotes(sandbox), timeout=10)
     return set(alive)
 
 
@@ -417,6 +454,17 @@ def test_a_zygote_that_dies_in_the_midst_of_a_case_costs_nothing(sandbox):
         killer.start()
         assert opened.run({}).outputs == {"result": 1}
         killer.join()
+
+
+def test_a_zygote_that_hangs_is_replaced(monkeypatch):
+    with Sandbox("none") as sandbox:
+        assert ran(sandbox, "return 1").outputs == {"result": 1}
+        (zygote,) = sandbox._zygotes.values()
+        zygote._process.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr("coursepkg.grading.sandbox.LOAD_SECONDS", 1)
+        monkeypatch.setattr("coursepkg.grading.sandbox.STOP_SECONDS", 1)
+        assert ran(sandbox, "return 2").outputs == {"result": 2}
+        assert zygote._process.returncode == -signal.SIGKILL
 
 
 def kill_zygotes(sandbox):
@@ -462,3 +510,37 @@ def test_the_line_is_a_socket_of_this_process_alone(sandbox):
         opened.open(Task("f"))
         assert not os.get_inheritable(opened._process._job.fileno())
         assert opened._process._job.family == socket.AF_UNIX
+
+
+def test_a_file_that_takes_too_long_to_read_is_told_and_left_out_the_next_time(sandbox):
+    files = {"a.py": b"def f(): return 1", "b.py": b"def g(): return 2"}
+    with sandbox.session("numpy", files, ["a.py"]) as opened:
+        assert opened.open(Task("f")).message.endswith("a.py cannot be read: it takes too long")
+        assert opened.open(Task("g")).status == "ready"
+        assert opened.late == {"a.py"}
+    with sandbox.session("numpy", files) as opened:
+        assert opened.open(Task("f")).status == "ready"
+        assert (opened.late, opened.unreadable) == (frozenset(), None)
+
+
+def test_for_want_of_processor_time_nothing_is_blamed_on_the_submission(monkeypatch, sandbox):
+    monkeypatch.setattr("coursepkg.grading.sandbox.LOAD_SECONDS", 0.5)
+    monkeypatch.setattr("coursepkg.grading.sandbox.LOAD_BYTES", 1 << 40)
+    with session(sandbox, "f = 1\n" * 300_000) as opened:
+        with pytest.raises(IsolationError, match="without a reason"):
+            opened.open(Task("f"))
+        assert opened.unreadable is None
+
+
+def test_what_cannot_be_read_is_told_and_not_tried_again(monkeypatch, sandbox):
+    monkeypatch.setattr("coursepkg.grading.sandbox.LOAD_WORK", 0)
+    monkeypatch.setattr("coursepkg.grading.sandbox.LOAD_SECONDS", 1)
+    monkeypatch.setattr("coursepkg.grading.sandbox.LOAD_BYTES", 1 << 40)
+    with session(sandbox, "f = 1\n" * 300_000) as opened:
+        first = opened.open(Task("f"))
+        monkeypatch.undo()
+        again = opened.open(Task("f"))
+    assert first == again
+    assert first.status == "failed"
+    assert first.message == "what was handed in cannot be read: it takes too long"
+    assert first.failure == opened.unreadable

@@ -81,6 +81,18 @@ def test_a_save_that_fails_changes_nothing(store):
     store.save(graded("ben"))
 
 
+def test_a_disk_that_is_full_is_told_and_costs_nothing_that_was_saved(store):
+    store.save(graded("ann", mark("t/a")))
+    (pages,) = store._database.execute("PRAGMA page_count").fetchone()
+    store._database.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(OSError, match=r"cannot be written .*full.*; what was saved before is safe"):
+        store.save(graded("ben", mark("t/a", feedback="x" * 10**6)))
+    assert store.done() == {"ann": "d1"}
+    store._database.execute(f"PRAGMA max_page_count = {10**6}")
+    store.save(graded("ben", mark("t/a")))
+    assert store.done() == {"ann": "d1", "ben": "d1"}
+
+
 def test_marks_can_be_read_while_others_are_written(store):
     store.save(graded("ann", mark("t/a")))
     with Store(store.path) as reader:

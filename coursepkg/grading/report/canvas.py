@@ -12,10 +12,10 @@ from coursepkg.grading.report.gradebook import Gradebook, Row, number
 from coursepkg.grading.report.plain import one_line
 from coursepkg.grading.report.tables import cell
 
-__all__ = ["ASSIGNMENT", "Filled", "Sheet", "fill"]
+__all__ = ["Filled", "Sheet", "fill"]
 
-#: The assignment that is filled unless another is named.
-ASSIGNMENT = "Convolutional Networks"
+#: How Canvas writes the name of an assignment: with its number behind it.
+NUMBERED = r".*\S\s+\(\d+\)"
 #: The columns by which learners are found, in this order.
 KEYS = ("SIS Login ID", "SIS User ID", "ID", "Student")
 #: The columns that say who is who; the assignments come behind them.
@@ -131,7 +131,7 @@ class Filled:
         return "\n".join(parts) + "\n"
 
 
-def fill(book: Gradebook, export: bytes, assignment: str = ASSIGNMENT) -> Filled:
+def fill(book: Gradebook, export: bytes, assignment: str | None = None) -> Filled:
     r"""Fill the totals of a class into one column of a Canvas export.
 
     The column is that of the assignment, with or without the number that Canvas writes behind
@@ -144,7 +144,8 @@ def fill(book: Gradebook, export: bytes, assignment: str = ASSIGNMENT) -> Filled
     book : Gradebook
     export : bytes
         The file that Canvas wrote; see :class:`Sheet`.
-    assignment : str
+    assignment : str, optional
+        The only one of the export, if it is not given.
 
     Returns
     -------
@@ -153,7 +154,7 @@ def fill(book: Gradebook, export: bytes, assignment: str = ASSIGNMENT) -> Filled
     Raises
     ------
     ValueError
-        If this is no export of Canvas, or the column is not a single one.
+        If this is no export of Canvas, or it is not clear which column is meant.
     """
     sheet = Sheet(export)
     if "Student" not in sheet.columns or not {*sheet.columns} & {*KEYS[:3]}:
@@ -161,6 +162,8 @@ def fill(book: Gradebook, export: bytes, assignment: str = ASSIGNMENT) -> Filled
             f"the first row is {one_line(', '.join(sheet.columns))!r}, without Student and one of "
             f"{', '.join(KEYS[:3])}; export the gradebook from Canvas as CSV and give that file"
         )
+    if assignment is None:
+        assignment = _only_assignment(sheet)
     people = [row for row in range(1, len(sheet)) if _is_person(sheet, row)]
     found, without_row = _matches(book.rows, sheet, people)
     unmarked = sorted(
@@ -173,6 +176,14 @@ def fill(book: Gradebook, export: bytes, assignment: str = ASSIGNMENT) -> Filled
     if bare := sum(learner.graded.isolation == "none" for learner in book.rows):
         remarks.append(f"Submissions that were run without isolation: {bare}")
     return Filled(sheet.to_bytes(), tuple(without_row), tuple(unmarked), tuple(remarks))
+
+
+def _only_assignment(sheet: Sheet) -> str:
+    columns = [name.strip() for name in sheet.columns if re.fullmatch(NUMBERED, name.strip())]
+    if len(columns) == 1:
+        return columns[0]
+    found = f"has {', '.join(map(one_line, columns))}" if columns else "has none"
+    raise ValueError(f"name the assignment to be filled with --assignment; the export {found}")
 
 
 def _decoded(data: bytes) -> tuple[str, str]:

@@ -15,7 +15,7 @@ import itertools
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -38,12 +38,16 @@ OVERLAP, SHARE = 100, 0.8
 COMMON, COMMON_PART = 10, 0.1
 
 
-def compare(answers: Mapping[str, str], starter: str = "") -> dict[str, Any]:
+def compare(
+    answers: Mapping[str, str], starter: str = "", wrong: Collection[str] = ()
+) -> dict[str, Any]:
     r"""Return the pairs of answers that are alike, and the answers that were skipped.
 
     What stands in the starter is ignored, and so is what stands in many answers: more than ten
     and more than a tenth of them. Of the rest, a pair is alike if at least 80 per cent of one
-    answer, and at least 100 characters of copydetect's reduced text, stand in the other.
+    answer, and at least 100 characters of copydetect's reduced text, stand in the other. Equal
+    texts that are wrong count even if others wrote their passages, too: two people rarely make
+    the same mistake in the same words.
 
     Parameters
     ----------
@@ -51,6 +55,8 @@ def compare(answers: Mapping[str, str], starter: str = "") -> dict[str, Any]:
         Source code by learner.
     starter : str
         Source code that everybody was given.
+    wrong : collection of str
+        Learners whose answers are not right.
 
     Returns
     -------
@@ -63,10 +69,15 @@ def compare(answers: Mapping[str, str], starter: str = "") -> dict[str, Any]:
     prints = {source: _fingerprint(source) for source in owners}
     names = [owners[source] for source, found in prints.items() if found is not None]
     known = [found for found in prints.values() if found is not None]
-    _forget(known, names, _fingerprint(shortened(starter)))
+    given = _fingerprint(shortened(starter))
+    _forget(known, set() if given is None else given.hashes)
+    own = [found.token_coverage for found in known]
+    many = max(COMMON, COMMON_PART * sum(map(len, names)))
+    _forget(known, _common(known, names, many))
     pairs: list[tuple[str, str, float]] = []
-    for group, found in zip(names, known, strict=True):  # the same text, more than once
-        if found.token_coverage >= OVERLAP:
+    for group, found, size in zip(names, known, own, strict=True):  # the same text, more than once
+        alike = size if group[0] in wrong and len(group) <= many else found.token_coverage
+        if alike >= OVERLAP:
             pairs += [(a, b, 1.0) for a, b in itertools.combinations(group, 2)]
     for first, second, share in _alike(known):
         both = itertools.product(names[first], names[second])
@@ -102,16 +113,18 @@ def _fingerprint(source: str) -> Any:
         return None
 
 
-def _forget(known: list[Any], names: list[list[str]], starter: Any) -> None:
-    r"""Take passages of the starter, and those that many learners have, out of fingerprints."""
-    from copydetect.utils import get_token_coverage
-
+def _common(known: list[Any], names: list[list[str]], many: float) -> set[int]:
+    r"""Return the passages that more than so many learners have."""
     counts: Counter[int] = Counter()
     for found, group in zip(known, names, strict=True):
         counts.update(dict.fromkeys(found.hashes, len(group)))
-    many = max(COMMON, COMMON_PART * sum(map(len, names)))
-    ignored = {hashed for hashed, count in counts.items() if count > many}
-    ignored |= starter.hashes if starter is not None else set()
+    return {hashed for hashed, count in counts.items() if count > many}
+
+
+def _forget(known: list[Any], ignored: Set[int]) -> None:
+    r"""Take passages out of fingerprints."""
+    from copydetect.utils import get_token_coverage
+
     for found in known:
         found.hashes = found.hashes - ignored
         found.hash_idx = {h: places for h, places in found.hash_idx.items() if h not in ignored}
@@ -147,7 +160,7 @@ def main() -> None:
     r"""Answer each line of the input with one line."""
     for line in sys.stdin:
         request = json.loads(line)
-        found = compare(request["answers"], request["starter"])
+        found = compare(request["answers"], request["starter"], request["wrong"])
         print(json.dumps({"exercise": request["exercise"], **found}), flush=True)
 
 

@@ -14,6 +14,9 @@ __all__ = ["NOT_ISOLATED", "Column", "Entry", "Gradebook", "Row", "number"]
 #: Said in every report on code that ran without isolation.
 NOT_ISOLATED = "This submission was run without isolation."
 
+#: The status of answers that were run, or left as they were handed out.
+RUN = ("graded", "unwritten")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -59,10 +62,20 @@ class Row:
         return sum(entry.mark.out_of for entry in self.entries.values())
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        r"""What was wrong with the submission; that nothing of it could be run, too."""
+        marks = [entry.mark for entry in self.entries.values()]
+        if self.graded.problems or not marks or any(m.status in RUN for m in marks):
+            return self.graded.problems
+        reasons = {mark.feedback.strip().partition("\n")[0] for mark in marks}
+        reason = f": {reasons.pop()}" if len(reasons) == 1 else ""
+        return (f"no answer could be run{reason}",)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         r"""What was wrong with the submission, and whether it was run without isolation."""
         alone = () if self.graded.isolation != "none" else (NOT_ISOLATED,)
-        return (*self.graded.problems, *alone)
+        return (*self.problems, *alone)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,14 @@ def similar(book: Gradebook, starters: Mapping[str, str], seconds: float = SECON
     answers = {column.exercise: _answers(book, column.exercise) for column in book.columns}
     wanted = {exercise: found for exercise, found in answers.items() if len(found) > 1}
     lines = [
-        json.dumps({"exercise": e, "answers": found, "starter": starters.get(e, "")})
+        json.dumps(
+            {
+                "exercise": e,
+                "answers": found,
+                "starter": starters.get(e, ""),
+                "wrong": _wrong(book, e),
+            }
+        )
         for e, found in wanted.items()
     ]
     replies = _replies("\n".join(lines), seconds) if lines else []
@@ -89,6 +96,14 @@ def _answers(book: Gradebook, exercise: str) -> dict[str, str]:
         for row in book.rows
         if (entry := row.entries.get(exercise)) and entry.mark.source and not entry.mark.published
     }
+
+
+def _wrong(book: Gradebook, exercise: str) -> list[str]:
+    return [
+        row.learner
+        for row in book.rows
+        if (entry := row.entries.get(exercise)) and entry.mark.points < entry.mark.out_of
+    ]
 
 
 def _replies(request: str, seconds: float) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ def write_report(out: Path | str) -> list[Path]:
     return written
 
 
-def fill_canvas(out: Path | str, export: Path | str, assignment: str = canvas.ASSIGNMENT) -> Path:
+def fill_canvas(out: Path | str, export: Path | str, assignment: str | None = None) -> Path:
     r"""Fill the totals of a run into a gradebook exported from Canvas.
 
     Parameters
@@ -60,7 +60,7 @@ def fill_canvas(out: Path | str, export: Path | str, assignment: str = canvas.AS
         The folder of the run.
     export : Path
         The instructor's export, which stays as it is.
-    assignment : str
+    assignment : str, optional
         The column; see :func:`coursepkg.grading.report.canvas.fill`.
 
     Returns

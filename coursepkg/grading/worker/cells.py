@@ -16,11 +16,13 @@ import codeop
 import dis
 import inspect
 import json
+import math
 import re
 import textwrap
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from time import process_time
 from types import CodeType
 from typing import Any
 
@@ -38,8 +40,24 @@ CHANGING = {
     *("heapify", "heappush", "heappop", "insort", "setattr", "update_wrapper"),
 }
 
+#: Methods of containers that change them.
+FILLING = {
+    *("append", "extend", "insert", "remove", "pop", "clear", "sort", "reverse", "update", "add"),
+    *("discard", "setdefault", "popitem", "appendleft", "extendleft", "rotate", "register"),
+}
+
+#: So many functions may stand between a call and the function that changes a value.
+DEEP = 5
+
+#: Names of functions that show, try or train, and of functions that set the state of a library.
+SHOWING = re.compile(r"_*(print|plot|show|draw|display|check|test|assert|train|fit|bench|demo)")
+SETTING = re.compile(r"(set|seed|manual_seed|filter|simplefilter)")
+
 #: What makes names in ways that cannot be seen.
 DYNAMIC = {"exec", "eval", "globals", "locals", "vars", "setattr", "modules", "__dict__"}
+
+#: What makes names, of these.
+MAKING = {"exec", "eval", "globals", "locals", "vars"}
 
 COMPREHENSIONS = {"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"}
 
@@ -78,7 +96,19 @@ class Names:
     changes, perhaps : frozenset of str
         It changes their values; `perhaps` by calling a method or a function of the learner.
     calls : frozenset of str
-        Functions that it calls by name, as a statement.
+        Functions that it calls by name, decorators and base classes included.
+    alone : frozenset of str
+        Of these, the one whose call is the whole statement.
+    decorates : frozenset of str
+        Names on which its decorators may act.
+    fills : frozenset of str
+        Names that functions in it may change.
+    given : frozenset of tuple of str
+        Functions that it calls by name, each with a name that it gives them.
+    mends : bool
+        Functions in it may change what they are given.
+    settings : frozenset of str
+        Names through which it seems to set the state of a library.
     now, later : frozenset of str
         It needs them when it is run, or when a function is called that it defines.
     remote : frozenset of str
@@ -96,6 +126,12 @@ class Names:
     changes: frozenset[str]
     perhaps: frozenset[str]
     calls: frozenset[str]
+    alone: frozenset[str]
+    decorates: frozenset[str]
+    fills: frozenset[str]
+    given: frozenset[tuple[str, str]]
+    mends: bool
+    settings: frozenset[str]
     now: frozenset[str]
     later: frozenset[str]
     remote: frozenset[str]
@@ -196,8 +232,8 @@ class Page:
             lines += cell.source.split("\n")[len(lines) :]
         return {file: "\n".join(lines) for file, lines in found.items()}
 
-    def slices(self, name: str) -> list[Slice]:
-        r"""Return what has to be run for each definition of a name, the last definition first.
+    def slices(self, name: str) -> Iterator[Slice]:
+        r"""Yield what has to be run for each definition of a name, the last definition first.
 
         Definitions that are not written are left out, and so are imports from the course. Where
         there is none that can be seen, but perhaps one made by `exec` or the like, everything
@@ -205,7 +241,9 @@ class Page:
         """
         found = [i for i, s in enumerate(self.statements) if name in s.names.answers]
         if found:
-            return [_Selection(self.statements, name, i).slice() for i in reversed(found)]
+            for i in self._by_rank(name, found):
+                yield _Selection(self.statements, name, i).slice()
+            return
         everything = (
             set().union(*(s.code.co_names for s in self.statements)) if self.statements else set()
         )
@@ -213,8 +251,22 @@ class Page:
         bound = any(name in s.names.bound for s in self.statements)
         if hidden and not bound and everything & DYNAMIC:
             everyone = frozenset(range(len(self.statements)))
-            return [Slice(self.name, self.statements, everyone)]
-        return []
+            yield Slice(self.name, self.statements, everyone)
+
+    def _by_rank(self, name: str, found: list[int]) -> list[int]:
+        r"""Return definitions, the last one first.
+
+        What holds no function of the learner's, but for calls, seems to be a value. It comes last.
+        """
+        functions = {f for s in self.statements for f in s.names.functions}
+
+        def is_value(i: int) -> bool:
+            names = self.statements[i].names
+            if name in names.functions | names.imported or "lambda" in self.statements[i].text:
+                return False
+            return name in names.calls or not (names.now & functions) - names.calls
+
+        return sorted(found, key=lambda i: (name in functions and is_value(i), -i))
 
     def lacking(self, name: str) -> tuple[str, str] | None:
         r"""Say what there is in the place of a definition, as a status and a sentence."""
@@ -235,7 +287,7 @@ class Page:
         return None
 
 
-def read_page(name: str, data: bytes) -> Page:
+def read_page(name: str, data: bytes, until: float = math.inf) -> Page:
     r"""Take a file apart; nothing that it holds raises.
 
     Parameters
@@ -244,20 +296,30 @@ def read_page(name: str, data: bytes) -> Page:
         Of the file; its suffix says what it is: `.ipynb`, `.md`, `.myst`, or Python.
     data : bytes
         Its content.
+    until : float, optional
+        The value of `time.process_time` at which to give up.
+
+    Raises
+    ------
+    TimeoutError
+        If it takes longer. This is looked at between the pieces of a file, so that nothing is
+        interrupted in the midst of its work.
 
     Examples
     --------
     >>> text = "import math\nprint(1)\ndef area(r):\n    return math.pi * r**2"
     >>> page = read_page("hw.py", text.encode())
-    >>> print(page.slices("area")[0].source)
+    >>> print(next(page.slices("area")).source)
     import math
     def area(r):
         return math.pi * r**2
     """
     name = re.sub(r"[^\w .()+,/-]", "_", name)[-60:].lstrip("/ ")
-    cells, problem = read_cells(name, data)
-    flags = _future_flags(cells)
-    pieces = [piece for cell in cells for piece in _pieces(cell, flags)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cells, problem = read_cells(name, data, until)
+        flags = _future_flags(cells)
+        pieces = [piece for cell in cells for piece in _pieces(cell, flags, until)]
     return Page(
         name,
         tuple(cells),
@@ -267,7 +329,12 @@ def read_page(name: str, data: bytes) -> Page:
     )
 
 
-def read_cells(name: str, data: bytes) -> tuple[list[Cell], str]:
+def _hurry(until: float) -> None:
+    if process_time() > until:
+        raise TimeoutError("it takes too long")
+
+
+def read_cells(name: str, data: bytes, until: float = math.inf) -> tuple[list[Cell], str]:
     r"""Return the cells of Python in a file, and what is wrong with it, or an empty text.
 
     Cells of a notebook are numbered as the program behind it numbers them when it runs them all.
@@ -275,9 +342,9 @@ def read_cells(name: str, data: bytes) -> tuple[list[Cell], str]:
     text = _decoded(data)
     match name.lower().rpartition(".")[2]:
         case "ipynb":
-            return _notebook_cells(name, text)
+            return _notebook_cells(name, text, until)
         case "md" | "myst":
-            return _markdown_cells(name, text)
+            return _markdown_cells(name, text, until)
     return ([Cell(text, name)], "") if text.strip() else ([], f"{name} is empty")
 
 
@@ -303,7 +370,7 @@ def _decoded(data: bytes) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
 
-def _notebook_cells(name: str, text: str) -> tuple[list[Cell], str]:
+def _notebook_cells(name: str, text: str, until: float) -> tuple[list[Cell], str]:
     if not text.strip():
         return [], f"{name} is empty"
     problem = ""
@@ -312,7 +379,7 @@ def _notebook_cells(name: str, text: str) -> tuple[list[Cell], str]:
     except RecursionError:
         return [], f"{name} is nested too deeply to be a notebook"
     except ValueError as error:
-        found = list(_rescued(text))
+        found = list(_rescued(text, until))
         book = {"cells": found}
         problem = f"{name} is damaged: {_json_error(error)}; {len(found)} cells could be read"
     if not isinstance(book, dict):
@@ -334,7 +401,7 @@ def _json_error(error: ValueError) -> str:
     return str(error)[:100]
 
 
-def _rescued(text: str) -> Iterator[Any]:
+def _rescued(text: str, until: float) -> Iterator[Any]:
     r"""Yield the cells of a notebook that is damaged, one by one."""
     decoder = json.JSONDecoder()
     start = re.compile(r'\{\s*"(?:cell_type|attachments|execution_count|id|metadata|source)"\s*:')
@@ -343,6 +410,7 @@ def _rescued(text: str) -> Iterator[Any]:
     if opening:
         position = opening.end()
     while match := start.search(text, position):
+        _hurry(until)
         try:
             cell, position = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
@@ -393,9 +461,9 @@ def _source(cell: dict[str, Any]) -> str:
 FENCE = re.compile(r"^( {0,3})(`{3,}|~{3,}|:{3,})[ \t]*(.*)$")
 
 
-def _markdown_cells(name: str, text: str) -> tuple[list[Cell], str]:
+def _markdown_cells(name: str, text: str, until: float) -> tuple[list[Cell], str]:
     r"""Return the code cells of a MyST page; of other Markdown, its blocks of Python."""
-    blocks = list(_fenced(text.split("\n")))
+    blocks = list(_fenced(text.split("\n"), until))
     cells = [_padded(body, line, name) for info, body, line in blocks if _is_cell(info)]
     if not any(info.startswith("{code-cell}") for info, _, _ in blocks):
         cells = [
@@ -403,6 +471,8 @@ def _markdown_cells(name: str, text: str) -> tuple[list[Cell], str]:
             for info, body, line in blocks
             if info.split(" ")[0].lower() in ("python", "python3", "py", "ipython", "ipython3")
         ]
+    if len(cells) > CELLS:
+        return cells[:CELLS], f"{name} has {len(cells)} cells of code; the first {CELLS} were read"
     return cells, "" if cells else f"{name} has no cells of code"
 
 
@@ -417,7 +487,7 @@ def _is_cell(info: str) -> bool:
     )
 
 
-def _fenced(lines: list[str]) -> Iterator[tuple[str, list[str], int]]:
+def _fenced(lines: list[str], until: float) -> Iterator[tuple[str, list[str], int]]:
     r"""Yield what a fence says, the lines in it, and how many lines stand before these."""
     start = 0
     while start < len(lines):
@@ -425,6 +495,7 @@ def _fenced(lines: list[str]) -> Iterator[tuple[str, list[str], int]]:
         start += 1
         if not opening:
             continue
+        _hurry(until)
         indent, fence, info = opening.groups()
         end = start
         closing = re.compile(rf"^ {{0,3}}{re.escape(fence[0])}{{{len(fence)},}}[ \t]*$")
@@ -457,9 +528,10 @@ def _future_flags(cells: list[Cell]) -> int:
     return flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
-def _pieces(cell: Cell, flags: int) -> Iterator[Statement | Broken]:
+def _pieces(cell: Cell, flags: int, until: float) -> Iterator[Statement | Broken]:
     r"""Yield the statements of a cell; what is no Python costs no more than itself."""
-    for source in _chunks(_without_magics(cell.source)):
+    _hurry(until)
+    for source in _chunks(_without_magics(cell.source), until):
         try:
             nodes = _parsed(source).body
         except FAULTS as error:
@@ -467,6 +539,7 @@ def _pieces(cell: Cell, flags: int) -> Iterator[Statement | Broken]:
             continue
         lines = source.split("\n")
         for node in (part for whole in nodes for part in _single_imports(whole)):
+            _hurry(until)
             try:
                 yield _statement(node, lines, cell.file, flags)
             except FAULTS as error:
@@ -483,16 +556,14 @@ def _broken(error: BaseException, text: str, file: str, line: int) -> Broken:
 
 
 def _parsed(source: str) -> ast.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.parse(source)
+    return ast.parse(source)
 
 
 def _first_line(source: str) -> int:
     return len(source) - len(source.lstrip("\n")) + 1
 
 
-def _chunks(source: str) -> Iterator[str]:
+def _chunks(source: str, until: float) -> Iterator[str]:
     r"""Yield the whole source if it is Python, or else what can be read by itself.
 
     A chunk begins where a line begins without space. One that is no Python by itself may be the
@@ -509,6 +580,7 @@ def _chunks(source: str) -> Iterator[str]:
     while here < len(starts):
         end, text = here, ""
         for last in range(here, min(here + LONGEST, len(starts))):
+            _hurry(until)
             text = "\n" * starts[here] + "\n".join(lines[starts[here] : ends[last]])
             if not _is_incomplete(text):
                 end = last if _is_python(text) else here
@@ -523,9 +595,7 @@ def _chunks(source: str) -> Iterator[str]:
 def _is_incomplete(source: str) -> bool:
     r"""Say whether a source is no Python yet, but may be its beginning."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(source, "", "exec", ast.PyCF_ONLY_AST | INCOMPLETE)
+        compile(source, "", "exec", ast.PyCF_ONLY_AST | INCOMPLETE)
     except SyntaxError as error:
         return error.msg == "incomplete input"
     except FAULTS:
@@ -641,9 +711,7 @@ def _single_imports(node: ast.stmt) -> list[ast.stmt]:
 
 
 def _statement(node: ast.stmt, lines: list[str], file: str, flags: int) -> Statement:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        code = compile(ast.Module([node], []), file, "exec", flags, dont_inherit=True)
+    code = compile(ast.Module([node], []), file, "exec", flags, dont_inherit=True)
     return Statement(_text(node, lines), file, node.lineno, code, _names(node, code))
 
 
@@ -674,7 +742,7 @@ def _names(node: ast.stmt, code: CodeType) -> Names:
                 functions.add(name)
             elif isinstance(part, ast.Import | ast.ImportFrom):
                 imported.add(name)
-    changes, perhaps, calls = _effects(node)
+    changes, perhaps, alone = _effects(node)
     if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
         changes.add(node.target.id)
         bound -= changes
@@ -691,10 +759,16 @@ def _names(node: ast.stmt, code: CodeType) -> Names:
         functions=frozenset(functions),
         imported=frozenset(imported),
         changes=frozenset(changes),
-        perhaps=frozenset(perhaps),
-        calls=frozenset(calls),
+        perhaps=frozenset(perhaps | _decorating(node)),
+        calls=frozenset(_called(node)),
+        alone=frozenset(alone),
+        decorates=frozenset(_decorated(node)),
+        fills=frozenset(_filled(node) & later | remote),
+        given=frozenset(_given(node)),
+        mends=bool(_filled(node) & _parameters(node)),
+        settings=frozenset(_settings(node)),
         now=frozenset(now),
-        later=frozenset(later),
+        later=frozenset(later | _quoted(node, now | later)),
         remote=frozenset(remote),
         star=isinstance(node, ast.ImportFrom) and node.names[0].name == "*" and not courses,
     )
@@ -709,8 +783,9 @@ def _reads_and_binds(code: CodeType) -> tuple[set[str], set[str], set[str], set[
     waiting = [(code, True, True)]  # with: does it run now, and is it the module itself
     while waiting:
         here, runs, is_module = waiting.pop()
-        stored = {i.argval for i in dis.get_instructions(here) if i.opname == "STORE_NAME"}
-        for instruction in dis.get_instructions(here):
+        instructions = list(dis.get_instructions(here))
+        stored = {i.argval for i in instructions if i.opname == "STORE_NAME"}
+        for instruction in instructions:
             match instruction.opname:
                 case "LOAD_NAME" if is_module or instruction.argval not in stored:
                     (now if runs else later).add(instruction.argval)
@@ -760,11 +835,13 @@ def _stored(target: ast.expr) -> Iterator[str]:
 def _is_written(part: ast.AST, name: str) -> bool:
     r"""Say whether a definition is more than a place to put one."""
     if isinstance(part, Function):
-        return not _is_stub(part)
+        return bool(part.decorator_list) or not _is_stub(part)
     if isinstance(part, ast.ClassDef):
         methods = [node for node in part.body if isinstance(node, Function)]
         if methods:
             return not all(map(_is_stub, methods))
+        if part.bases or part.keywords or part.decorator_list:
+            return True
         return not all(_says_nothing(node) for node in part.body)
     value = getattr(part, "value", None)
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
@@ -816,7 +893,82 @@ def _effects(node: ast.stmt) -> tuple[set[str], set[str], set[str]]:
                 perhaps |= {a.id for a in call.args if isinstance(a, ast.Name)}
             else:
                 perhaps.add(_root(call.func))
+        elif isinstance(part, ast.Call) and getattr(part.func, "attr", "") in FILLING:
+            perhaps.add(_root(part.func))
     return changes - {""}, perhaps - {""}, calls
+
+
+def _called(node: ast.stmt) -> set[str]:
+    r"""Return the functions and classes that a statement calls by name when it is run."""
+    called: set[str] = set()
+    for part in _top_level(node):
+        if isinstance(part, ast.Call):
+            called.add(_root(part.func))
+        elif isinstance(part, Function | ast.ClassDef):
+            called |= {_root(decorator) for decorator in part.decorator_list}
+            called |= {_root(base) for base in getattr(part, "bases", ())}
+    return called - {""}
+
+
+def _decorated(node: ast.stmt) -> set[str]:
+    r"""Return the names on which the decorators of a definition may act."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    called = [d.func if isinstance(d, ast.Call) else d for d in decorators]
+    parts = [part for decorator in decorators for part in ast.walk(decorator)]
+    return {part.id for part in parts if isinstance(part, ast.Name) and part not in called}
+
+
+def _decorating(node: ast.stmt) -> set[str]:
+    r"""Return the names of the decorators of a definition, which may be objects that note it."""
+    return {_root(decorator) for decorator in getattr(node, "decorator_list", ())} - {""}
+
+
+def _given(node: ast.stmt) -> set[tuple[str, str]]:
+    r"""Return the functions that a statement calls by name, each with a name that it is given."""
+    calls = [part for part in _top_level(node) if isinstance(part, ast.Call)]
+    return {
+        (_root(call.func), _root(value))
+        for call in calls
+        for value in (*call.args, *(keyword.value for keyword in call.keywords))
+    }
+
+
+def _parameters(node: ast.stmt) -> set[str]:
+    r"""Return the parameters of all functions in a statement."""
+    return {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)} - {"self"}
+
+
+def _filled(node: ast.stmt) -> set[str]:
+    r"""Return the names whose values the functions in a statement may change."""
+    filled: set[str] = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Attribute | ast.Subscript) and not isinstance(part.ctx, ast.Load):
+            filled.add(_root(part))
+        elif isinstance(part, ast.AugAssign):
+            filled.add(_root(part.target))
+        elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
+            if part.func.attr in FILLING:
+                filled.add(_root(part.func))
+            elif part.func.attr in CHANGING and part.args:
+                filled.add(_root(part.args[0]))
+    return filled
+
+
+def _settings(node: ast.stmt) -> set[str]:
+    r"""Return through which name a statement seems to set the state of a library, if it does."""
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
+        return set()
+    function = node.value.func
+    last = function.attr if isinstance(function, ast.Attribute) else _root(function)
+    return {_root(function)} - {""} if SETTING.match(last) else set()
+
+
+def _quoted(node: ast.stmt, used: set[str]) -> set[str]:
+    r"""Return the words in the texts of a statement that makes code of texts."""
+    if not used & MAKING:
+        return set()
+    texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+    return {word for text in texts if isinstance(text, str) for word in re.findall(r"\w+", text)}
 
 
 def _root(node: ast.AST) -> str:
@@ -838,20 +990,57 @@ class _Selection:
         for i, statement in enumerate(statements):
             for bound in statement.names.bound:
                 self.events.setdefault(bound, []).append(i)
+        self.lacking: set[str] = set()
+        self.covered: dict[tuple[str, int], int] = {}  # how far changes of a value are known
         self.stars = [i for i, s in enumerate(statements) if s.names.star]
         self.functions = {f for s in statements for f in s.names.functions}
         self.imported = {name for s in statements for name in s.names.imported}
-        self.remote = {
-            f: s.names.remote for s in statements for f in s.names.functions if s.names.remote
-        }
+        self.fills = self._all_fills()
+        self.menders = {f for s in statements if s.names.mends for f in s.names.functions}
 
     def slice(self) -> Slice:
         r"""Follow all names from the definition on."""
         self._follow([(self.definition, True)])
+        self._follow([(i, False) for i in range(self.definition) if self._sets_a_library(i)])
+        if self.lacking:
+            self._follow([(i, False) for i in range(len(self.statements)) if self._is_dynamic(i)])
         order = sorted(self.chosen)
         statements = self.statements
         needed = frozenset(n for n, i in enumerate(order) if i in self.needed)
         return Slice(statements[self.definition].place, tuple(statements[i] for i in order), needed)
+
+    def _all_fills(self) -> dict[str, set[str]]:
+        r"""Return what each function may change, itself or through others.
+
+        What the answer does itself, or with its helpers, is no preparation of it.
+        """
+        fills: dict[str, set[str]] = {}
+        reached: dict[str, set[str]] = {}
+        for statement in self.statements:
+            names = statement.names
+            for function in names.functions - {self.name}:
+                fills.setdefault(function, set()).update(names.fills)
+                reached.setdefault(function, set()).update(names.later & self.functions)
+        own = {self.name}
+        waiting = {*self.statements[self.definition].names.later} & self.functions
+        while waiting:
+            own |= waiting
+            waiting = set().union(*(reached.get(name, ()) for name in waiting)) - own
+        fills = {function: names for function, names in fills.items() if function not in own}
+        reached = {function: reached[function] for function in fills}
+        for _ in range(DEEP):
+            for function, others in reached.items():
+                fills[function].update(*(fills.get(other, ()) for other in others))
+        return fills
+
+    def _sets_a_library(self, here: int) -> bool:
+        return bool(self.statements[here].names.settings & self.imported - self.functions)
+
+    def _is_dynamic(self, here: int) -> bool:
+        r"""Say whether a statement makes names that cannot be seen."""
+        names = self.statements[here].names
+        makers = {f for s in self.statements if s.names.later & MAKING for f in s.names.functions}
+        return bool(names.now & MAKING or names.calls & makers)
 
     def _follow(self, waiting: list[tuple[int, bool]]) -> None:
         r"""Choose statements and what they need; what only changes a value is not needed itself."""
@@ -876,7 +1065,10 @@ class _Selection:
         r"""Return where a name gets its value, and where that value is changed."""
         bound = self.events.get(name, [])
         if not bound:
-            return (self.stars, []) if not hasattr(builtins, name) else ([], [])
+            if hasattr(builtins, name):
+                return [], self.stars
+            self.lacking.add(name)
+            return self.stars, []
         sure = [i for i in bound if name in self.statements[i].names.sure]
         sure = [i for i in sure if name not in self.statements[i].names.stubs] or sure
         base = self._base(name, sure, here, now)
@@ -887,7 +1079,9 @@ class _Selection:
         between = range(start + 1, end)
         own = name == self.name and base == self.definition
         maybe = [] if own else [i for i in bound if i in between and i not in sure]
-        touching = [i for i in between if self._touches(i, name)]
+        covered = self.covered.get((name, start), start + 1)
+        self.covered[name, start] = max(covered, end)
+        touching = [i for i in range(covered, end) if self._touches(i, name)]
         return ([] if base is None else [base]) + maybe, touching
 
     def _base(self, name: str, sure: list[int], here: int, now: bool) -> int | None:
@@ -909,8 +1103,19 @@ class _Selection:
         if name in names.changes:
             return True
         calls = names.calls - {self.name}
-        if any(name in self.remote.get(function, ()) for function in calls):
-            return True
-        if name not in names.perhaps or name in self.functions | self.imported:
+        if any(name in self.fills.get(function, ()) for function in calls):
+            return not any(SHOWING.match(function) for function in names.alone)
+        if name in self.imported:
             return False
-        return not names.calls or bool(calls & self.functions)
+        if name in names.decorates:
+            return True
+        if name in self.functions:
+            return False
+        if any((function, name) in names.given for function in self.menders - {self.name}):
+            return True
+        if name not in names.perhaps:
+            return False
+        return not names.alone or any(
+            function in self.functions and function != self.name and not SHOWING.match(function)
+            for function in names.alone
+        )

@@ -1,6 +1,7 @@
 r"""What a process may no longer do: five fences, each behind the other.
 
-- Namespaces (`separate`): other processes, mounts and System V memory do not exist for it.
+- Namespaces (`separate`): other processes, mounts, networks and System V memory do not exist for
+  it.
 - Capabilities (`drop_capabilities`): being root, or having made a namespace, gives it nothing.
 - Resource limits (`limit`): memory, threads, files and their sizes have an end.
 - Landlock (`restrict_files`): it reads what Python needs and writes to one folder, whatever
@@ -28,6 +29,7 @@ __all__ = [
     "OWN_PID",
     "address_space",
     "adopt_orphans",
+    "become_nobody",
     "children",
     "close_files",
     "die_with_parent",
@@ -41,10 +43,14 @@ __all__ = [
     "tasks",
 ]
 
+#: The user and the group that own nothing.
+NOBODY = 65534
+
 #: Stands in a filter for the number of the process that will install it.
 OWN_PID = 0x6F776E21
 
-CLONE = {"NS": 0x20000, "UTS": 0x4000000, "IPC": 0x8000000, "USER": 0x10000000, "PID": 0x20000000}
+CLONE_NS, CLONE_UTS, CLONE_IPC, CLONE_USER = 0x20000, 0x4000000, 0x8000000, 0x10000000
+CLONE_PID, CLONE_NET = 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 1 << 14, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 PR_SET_CHILD_SUBREAPER = 36
@@ -75,6 +81,14 @@ def _prctl(option: int, value: Any, what: str, more: Any = 0) -> None:
     _checked(libc.prctl(option, value, more, unused, unused), what)
 
 
+def become_nobody() -> None:
+    r"""Be a user who owns nothing, for good. The kernel counts no threads of root's."""
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    _prctl(PR_SET_DUMPABLE, ctypes.c_ulong(1), "prctl DUMPABLE")  # /proc/self is ours again
+
+
 def separate(scratch: str, megabytes: int) -> None:
     r"""Give the children of this process namespaces of their own, and an empty writable folder.
 
@@ -89,7 +103,7 @@ def separate(scratch: str, megabytes: int) -> None:
         How much fits into it.
     """
     user, group = os.getuid(), os.getgid()
-    flags = CLONE["USER"] | CLONE["NS"] | CLONE["IPC"] | CLONE["UTS"] | CLONE["PID"]
+    flags = CLONE_USER | CLONE_NS | CLONE_IPC | CLONE_UTS | CLONE_PID | CLONE_NET
     _checked(libc.unshare(flags), "unshare")
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dis
+import importlib.util
 import inspect
 import sys
 from collections.abc import Collection, Iterator
+from functools import cache
+from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -54,17 +57,17 @@ def refusal(package: str, forbid: Collection[str], allowed: Collection[str] | No
     return f"{package} may not be used here: {listed} what this exercise needs"
 
 
-def packages_used(answer: Any, own: Collection[str] = ()) -> set[str]:
+def packages_used(answer: Any, own: Collection[str] | None = None) -> set[str]:
     r"""Return the top-level packages that a function or class touches.
 
-    Its methods and properties, what it wraps, and the helpers that it calls from its own module
-    are looked at too.
+    Its methods and properties, the classes that it is made of, what it wraps, and the helpers
+    that it calls from modules of the learner's own are looked at too.
 
     Parameters
     ----------
     answer : function or class
-    own : collection of str
-        Names of further modules that the learner wrote.
+    own : collection of str, optional
+        Names of further modules that the learner wrote; by default, those that are not installed.
 
     Examples
     --------
@@ -74,6 +77,7 @@ def packages_used(answer: Any, own: Collection[str] = ()) -> set[str]:
     >>> packages_used(area)
     {'math'}
     """
+    is_own = cache(_is_in_no_package) if own is None else own.__contains__
     packages: set[str] = set()
     seen: dict[int, Any] = {}  # the values too, so that no other one gets the same id
     waiting = [answer]
@@ -84,14 +88,28 @@ def packages_used(answer: Any, own: Collection[str] = ()) -> set[str]:
         seen[id(value)] = value
         waiting += _parts(value)
         if isinstance(value, FunctionType):
-            theirs = {value.__module__, *own}
-            packages |= {_top(n) for n in _names(value.__code__, "IMPORT_NAME") if n not in own}
-            for found in _reached(value):
-                if isinstance(found, FunctionType | type | ModuleType) and _module(found) in theirs:
-                    waiting.append(found)
-                elif _module(found) not in theirs:
-                    packages.add(_top(_module(found)))
+            imported = _names(value.__code__, "IMPORT_NAME")
+            packages |= {_top(name) for name in imported if not is_own(name)}
+        for found in _reached(value):
+            if _module(found) != value.__module__ and not is_own(_module(found)):
+                packages.add(_top(_module(found)))
+            elif isinstance(found, FunctionType | type | ModuleType):
+                waiting.append(found)
     return packages - {"", "builtins"}
+
+
+def _is_in_no_package(module: str) -> bool:
+    r"""Say whether a module is neither Python's nor the course's, and not installed either."""
+    top = _top(module)
+    if top == "coursepkg" or top in sys.stdlib_module_names:
+        return False
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # this is no name of a file, such as `__main__`
+        return top == "__main__"
+    places = [*(spec.submodule_search_locations or ()), spec.origin] if spec else []
+    folders = {part for place in places if place for part in Path(place).parts}
+    return bool(folders) and not folders & {"site-packages", "dist-packages"}
 
 
 def _parts(value: Any) -> list[Any]:
@@ -111,8 +129,15 @@ def _parts(value: Any) -> list[Any]:
     return [inspect.getattr_static(value, "__wrapped__", None)]
 
 
-def _reached(function: FunctionType) -> Iterator[Any]:
-    r"""Yield the values that a function reads from its module and from the functions around it."""
+def _reached(value: Any) -> Iterator[Any]:
+    r"""Yield the bases of a class, or what a function reads from its module and those around it."""
+    if isinstance(value, type):
+        yield from value.__bases__
+    if isinstance(value, FunctionType):
+        yield from _read_by(value)
+
+
+def _read_by(function: FunctionType) -> Iterator[Any]:
     for name in _names(function.__code__, "LOAD_GLOBAL", "LOAD_NAME"):
         yield function.__globals__.get(name)
     for cell in function.__closure__ or ():

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from random import getstate, setstate
 from time import monotonic, process_time
@@ -129,6 +130,7 @@ def run(
     seconds: float,
     clock: Clock = "wall",
     keep: Callable[[Any], Any] = own_array,
+    results: int | None = None,
 ) -> Outcome:
     r"""Run `answer` on a copy of `inputs`; whatever it does is part of the outcome.
 
@@ -150,6 +152,8 @@ def run(
         costs nobody a point; nobody sits at the keyboard then.
     keep : callable
         Makes of each result, as soon as it is there, what stands in the outcome.
+    results : int, optional
+        How many results are wanted, the first ones. What comes after these is not run.
 
     Raises
     ------
@@ -161,7 +165,7 @@ def run(
 
     def work() -> None:
         start = process_time()
-        for name, value in driver(answer, **given):
+        for name, value in islice(driver(answer, **given), results):
             kept = keep(value)
             if clock == "processor" and process_time() - start > seconds + SLACK:
                 raise OutOfTime(f"stopped after {seconds:g} s")  # the alarm was swallowed

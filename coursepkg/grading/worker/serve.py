@@ -1,11 +1,12 @@
 r"""One submission, served: its files come in, then the inputs of case after case.
 
-`serve` answers three requests, one reply each:
+`serve` answers three requests, one reply each, with the `number` of its request:
 
-- `load` (`files`: bytes by name) reads what was handed in;
+- `load` (`files`: bytes by name, `late`: names of those that took too long before) reads what was
+  handed in, and returns the names that are `late`;
 - `open` (`name`, `kind`, `driver`, `forbid`, `allowed`, `limits`) makes the answer to one exercise,
   by running the statements that it needs;
-- `run` (`inputs`) runs it on one case.
+- `run` (`inputs`, `results`: how many are wanted, None for all) runs it on one case.
 
 What an answer may import is controlled here, too. That keeps people from short cuts; it is no wall
 against those who look for a way around it, which is what the confinement of the process is for.
@@ -24,24 +25,28 @@ import re
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import islice
+from time import process_time
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from . import wire
+from .absent import Absent
 from .cells import Page, Slice, Statement, read_page
 from .packages import packages_used, refusal
 from .run import Driver, Failure, OutOfTime, call, captured, failure_of, run, settings
 
 __all__ = ["Session", "serve"]
 
-#: Processor seconds to take all files apart; one that comes too late still gets a hundredth.
-READING = 10.0
+#: Processor seconds to take all files apart, the small ones first.
+READING = 5.0
+#: Processor seconds of what may be left to try another definition.
+LEAST = 0.01
 
 #: At most so many definitions of one name are tried, the last first.
 TRIED = 5
@@ -68,7 +73,8 @@ def serve(sock: socket.socket) -> None:
             request = wire.read(sock)
         except EOFError:
             return
-        wire.write(sock, session.answer(request), limit=session.limit)
+        reply = session.answer(request) | {"number": request["number"]}
+        wire.write(sock, reply, limit=session.limit)
 
 
 class Session:
@@ -91,56 +97,74 @@ class Session:
         r"""Do what a request asks for, and return the reply."""
         match request["do"]:
             case "load":
-                return self.load(request["files"])
+                return self.load(request["files"], request.get("late", ()))
             case "open":
                 return self.open(request)
             case "run":
-                return self.run(request["inputs"])
+                return self.run(request["inputs"], request.get("results"))
             case other:
                 raise ValueError(f"there is no request {other!r}")
 
-    def load(self, files: Mapping[str, bytes]) -> dict[str, Any]:
-        r"""Read the files that were handed in."""
-        end = time.process_time() + READING
-        self.pages = {
-            name: _page(name, files[name], max(end - time.process_time(), READING / 100))
-            for name in sorted(files)
-            if _counts(name)
-        }
+    def load(self, files: Mapping[str, bytes], late: Sequence[str] = ()) -> dict[str, Any]:
+        r"""Read the files that were handed in, except for those that are known to take too long.
+
+        All share one limit. The smallest are read first, so that a file that uses it up leaves
+        them alone.
+        """
+        if self.deadly:
+            _limit_processor(READING)
+        until = process_time() + READING
+        pages: dict[str, Page] = {}
+        slow = {*late}
+        for name in sorted(filter(_counts, files), key=lambda name: (len(files[name]), name)):
+            if name not in slow:
+                try:
+                    pages[name] = _page(name, files[name], until)
+                except TimeoutError:
+                    slow.add(name)
+        unread = {name: _unread(name, "it takes too long") for name in slow}
+        self.pages = dict(sorted((pages | unread).items()))
         for page in self.pages.values():
             for file, text in page.texts.items():
                 lines = text.splitlines(keepends=True)
                 linecache.cache[file] = (len(text), None, lines, file)
-        return {"done": True}
+        return {"late": tuple(sorted(slow))}
 
     def open(self, request: Mapping[str, Any]) -> dict[str, Any]:
         r"""Make the answer to an exercise from the definition that counts: the last one.
 
         One that is not written counts only if there is no other. Where the last one fails, an
-        earlier one may still do.
+        earlier one may still do. All that are tried share the time of one case.
         """
         self.limit = int(request["limits"]["output"]) << 20
         for put_back in self.undo:  # what the exercise before has set
             put_back()
         name = request["name"]
         pages = _by_rank(name, self.pages)
-        slices = [(part, file) for file, page in pages.items() for part in page.slices(name)]
-        works = []
-        for part, file in slices[:TRIED]:
-            self._begin_case(request["limits"]["seconds"])
-            self.work = _Work(part, file, self.pages, request)
+        seconds = request["limits"]["seconds"]
+        self._begin_case(seconds)
+        until = process_time() + seconds
+        slices = ((part, file) for file, page in pages.items() for part in page.slices(name))
+        works: list[_Work] = []
+        for part, file in islice(slices, TRIED):
+            if works:
+                seconds = until - process_time()
+            if seconds < LEAST:
+                break
+            _seed()
+            self.work = _Work(part, file, self.pages, request, seconds)
             if self.work.status == "ready":
                 return self.work.reply()
             works.append(self.work)
         self.work = None
         return works[0].reply() if works else _nothing(name, list(pages.values()))
 
-    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Any], results: int | None = None) -> dict[str, Any]:
         r"""Run the answer that was opened on one case."""
         if self.work is None:
             raise ValueError("open an exercise first")
         self._begin_case(self.work.limits["seconds"])
-        return self.work.run(inputs)
+        return self.work.run(inputs, results)
 
     def _begin_case(self, seconds: float) -> None:
         if self.deadly:
@@ -153,20 +177,30 @@ def _counts(name: str) -> bool:
     return "coursepkg" not in name.split("/")
 
 
-def _page(name: str, data: bytes, seconds: float) -> Page:
-    pages: list[Page] = []
-    failure, _ = captured(lambda: pages.append(read_page(name, data)), seconds, "processor")
-    if failure is None:
-        return pages[0]
-    reason = "it takes too long" if failure.kinds[0] == "OutOfTime" else failure.kinds[0]
+def _page(name: str, data: bytes, until: float) -> Page:
+    try:
+        return read_page(name, data, until)
+    except TimeoutError:
+        raise
+    except Exception as error:
+        return _unread(name, type(error).__name__)
+
+
+def _unread(name: str, reason: str) -> Page:
     return Page(name, (), (), (), f"{name} cannot be read: {reason}")
 
 
 def _by_rank(name: str, pages: Mapping[str, Page]) -> dict[str, Page]:
-    r"""Return the pages as they count: those that bear the name first, then the last ones."""
+    r"""Return pages as they count: what bears the name first, copies last, else the last one."""
     ordered = sorted(pages.items(), reverse=True)
-    ordered.sort(key=lambda item: _stem(item[0]) != name)
+    ordered.sort(key=lambda item: (_stem(item[0]) != name, _is_copy(item[0])))
     return dict(ordered)
+
+
+def _is_copy(file: str) -> bool:
+    r"""Say whether a file is called like a copy that was put aside."""
+    words = r"(?<![a-z])(copy|copie|kopie|old|backup|bak)(?![a-z])|\(\d+\)$"
+    return ".ipynb_checkpoints" in file or bool(re.search(words, _stem(file).lower()))
 
 
 def _stem(file: str) -> str:
@@ -191,13 +225,18 @@ class _Work:
     r"""An answer, made by the statements of a slice in a namespace of their own."""
 
     def __init__(
-        self, part: Slice, file: str, pages: Mapping[str, Page], request: Mapping[str, Any]
+        self,
+        part: Slice,
+        file: str,
+        pages: Mapping[str, Page],
+        request: Mapping[str, Any],
+        seconds: float,
     ) -> None:
         self.needed = [part.statements[i] for i in sorted(part.needed)]
         self.name, self.part, self.pages = request["name"], part, pages
         self.limits = request["limits"]
         folder, slash, _ = file.rpartition("/")
-        self.folder = folder + slash
+        self.folder, self.file = folder + slash, file
         self.forbid, self.allowed = request["forbid"], request["allowed"] or ()
         self.refusal = partial(refusal, forbid=self.forbid, allowed=request["allowed"])
         self.driver = _driver(request.get("driver", ""), request.get("driver_name", "driver"))
@@ -205,9 +244,11 @@ class _Work:
         self.builtins = _builtins(self._import)
         self.broken: dict[str, str] = {}  # names, and why there is nothing behind them
         self.refused: list[str] = []
+        self.places: dict[str, str] = {}  # refusals, and the same with the place of the import
+        self.stars: list[str] = []  # refusals of imports whose names cannot be seen
         self.status, self.message, self.value = "failed", "", None
         kind = request.get("kind", "")
-        self.failure, _ = captured(partial(self._make, kind), self.limits["seconds"], "processor")
+        self.failure, _ = captured(partial(self._make, kind), seconds, "processor")
         if self.failure is not None:
             self.message = f"what {self.name} needs fails: {_in_words(self.failure)}"
 
@@ -221,11 +262,11 @@ class _Work:
             "failure": asdict(self.failure) if self.failure else None,
         }
 
-    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Any], results: int | None = None) -> dict[str, Any]:
         r"""Run the answer on one case."""
         seconds = self.limits["seconds"]
         keep = partial(wire.snapshot, limit=int(self.limits["output"]) << 20)
-        outcome = run(self.value, inputs, self.driver, seconds, "processor", keep)
+        outcome = run(self.value, inputs, self.driver, seconds, "processor", keep, results)
         if outcome.failure:
             outcome = replace(outcome, failure=self._explained(outcome.failure))
         return {
@@ -237,13 +278,19 @@ class _Work:
 
     def _make(self, kind: str) -> None:
         r"""Run the statements, and find out whether the answer is one."""
-        module = self._module("__main__")
+        module = self._module("__main__", self.file)
         sys.modules["__main__"] = module
         self._execute(self.part.statements, module)
         space = vars(module)
         self.value = space.get(self.name)
+        if self.stars and self._lacks(space):
+            self.refused += self.stars
         if self.refused:
             self.status, self.message = "forbidden", "; ".join(dict.fromkeys(self.refused))
+        elif isinstance(self.value, Absent):
+            reason = repr(self.value).strip("<>")
+            self.status = "forbidden" if reason in self.places else "failed"
+            self.message = self.places.get(reason, reason)
         elif self.name not in space:
             self.message = self.broken.get(self.name, f"{self.name} is defined nowhere")
         elif problem := _unsuitable(self.name, self.value, kind):
@@ -253,9 +300,9 @@ class _Work:
         else:
             self.status = "ready"
 
-    def _module(self, name: str) -> ModuleType:
+    def _module(self, name: str, file: str) -> ModuleType:
         module = ModuleType(name)
-        vars(module)["__builtins__"] = self.builtins
+        vars(module).update(__builtins__=self.builtins, __file__=file)
         return module
 
     def _execute(self, statements: tuple[Statement, ...], module: ModuleType) -> None:
@@ -266,24 +313,39 @@ class _Work:
             if isinstance(error, NameError):
                 again.append(statement)
             elif error is not None:
-                self._note(statement, error)
+                self._note(statement, error, module)
         for statement in again:
             error = _error_of(statement, module)
             if error is not None:
-                self._note(statement, error)
+                self._note(statement, error, module)
 
-    def _note(self, statement: Statement, error: BaseException) -> None:
+    def _note(self, statement: Statement, error: BaseException, module: ModuleType) -> None:
+        r"""Remember why a statement failed; names that it should import become absent."""
         failure = failure_of(error)
         said = f"{failure.kinds[0]}: {failure.message} ({statement.place})"
-        if isinstance(error, _Refused) and statement in self.needed:
-            self.refused.append(f"{failure.message} ({statement.place})")
-        for name in statement.names.bound:
+        names = statement.names
+        if isinstance(error, ImportError):
+            for name in names.imported:
+                vars(module).setdefault(name, Absent(error))
+        if isinstance(error, _Refused):
+            told = f"{failure.message} ({statement.place})"
+            self.places.setdefault(failure.message, told)
+            if names.star:
+                self.stars.append(told)
+            elif statement in self.needed and not names.imported:
+                self.refused.append(self.places[failure.message])
+        for name in names.bound:
             self.broken[name] = f"{statement.title} that defines {name} fails: {said}"
+
+    def _lacks(self, space: Mapping[str, Any]) -> bool:
+        r"""Say whether what the answer needs reads a name that is bound nowhere."""
+        read = {name for s in self.needed for name in s.names.now | s.names.later}
+        return not read <= {*space, *vars(self.builtins)}
 
     def _forbidden(self) -> list[str]:
         used = packages_used(self.value, {"__main__", *self.own})
         reasons = (self.refusal(package) for package in sorted(used - {"__main__", *self.own}))
-        return [reason for reason in reasons if reason]
+        return [self.places.get(reason, reason) for reason in reasons if reason]
 
     def _explained(self, failure: Failure) -> Failure:
         r"""Say more about failures whose cause lies elsewhere."""
@@ -326,11 +388,12 @@ class _Work:
     def _own_module(self, name: str) -> ModuleType:
         r"""Return a module that was handed in, or a package of such modules."""
         if name not in self.own:
-            self.own[name] = module = self._module(name)
+            path = self.folder + name.replace(".", "/")
+            self.own[name] = module = self._module(name, f"{path}.py")
+            sys.modules.setdefault(name, module)  # dataclasses look for the modules of classes
             head, _, tail = name.rpartition(".")
             if head:
                 setattr(self._own_module(head), tail, module)
-            path = self.folder + name.replace(".", "/")
             for file in (f"{path}.py", f"{path}/__init__.py"):
                 if file in self.pages:
                     self._execute(self.pages[file].statements, module)
@@ -346,7 +409,7 @@ def _guard_importlib(session: Session) -> None:
         theirs = sys._getframe(1).f_builtins
         if work is not None and theirs is vars(work.builtins) and package is None:
             work._import(name)
-            return sys.modules.get(name) or work.own[name]
+            return work.own.get(name) or sys.modules[name]
         return original(name, package)
 
     importlib.import_module = import_module
@@ -412,7 +475,7 @@ def _limit_processor(seconds: float) -> None:
     except ImportError:
         return
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    least = math.ceil(time.process_time() + seconds) + 1
+    least = math.ceil(process_time() + seconds) + 1
     if most != resource.RLIM_INFINITY:
         least = min(least, most)
     resource.setrlimit(resource.RLIMIT_CPU, (least, most))

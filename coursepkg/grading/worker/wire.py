@@ -36,6 +36,10 @@ DEPTH = 50
 HEADER = 1 << 23
 BODY = (1 << 32) - 1
 
+#: Seconds for which a message is waited for, however late it is: a reader that was kept from
+#: reading finds what lies there already.
+GRACE = 0.5
+
 #: Longer texts go into the body; integers of more bits cannot be printed.
 TEXT, BITS = 200, 10_000
 
@@ -182,11 +186,15 @@ def read(sock: socket.socket, limit: int = BODY, deadline: float | None = None) 
     EOFError
         If the other side is gone, be it in the midst of a frame.
     """
-    lengths = _received(sock, 8, deadline)
+    lengths = _received(sock, 8, _at_least(deadline))
     size = sum(struct.unpack("<II", lengths))
     if size > limit:
         raise WireError(f"a frame of {size} bytes is too large; {limit} is the limit")
-    return unpack(lengths + _received(sock, size, deadline))
+    return unpack(lengths + _received(sock, size, _at_least(deadline)))
+
+
+def _at_least(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline, time.monotonic() + GRACE)
 
 
 def _received(sock: socket.socket, size: int, deadline: float | None) -> bytearray:

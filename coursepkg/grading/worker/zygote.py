@@ -32,7 +32,6 @@ __all__ = ["CONFINED", "Settings", "main"]
 #: The child says so when everything holds, before it serves.
 CONFINED = b"confined"
 
-POLLRDHUP = 0x2000
 #: The child's line to the grader, after its input, output and errors.
 JOB = 3
 REHEARSAL = b"""
@@ -150,12 +149,12 @@ def _supervise(zygote: _Zygote, limits: dict[str, int], job: int, log: int, stat
     line = socket.socket(fileno=status)
     waiting = select.poll()
     waiting.register(os.pidfd_open(child), select.POLLIN)
-    waiting.register(line, POLLRDHUP)
+    waiting.register(line, select.POLLRDHUP)
     waiting.poll()
     os.kill(child, signal.SIGKILL)
     _, code, usage = os.wait4(child, 0)
     _kill_all(first)
-    ended = {"code": code, "seconds": usage.ru_utime + usage.ru_stime, "memory": usage.ru_maxrss}
+    ended = {"code": code, "seconds": usage.ru_utime + usage.ru_stime}
     line.send(json.dumps(ended).encode())
     os._exit(0)
 

@@ -42,8 +42,8 @@ class Attack:
     bystander : int
         Points of `bystander`, which is worth 1.
     tells : str
-        The witness that would tell of a success: `secret`, `file`, `tcp`, `udp`, `unix`,
-        `abstract`, `neighbour` or `process`.
+        The witness that would tell of a success: `secret`, `file`, `kept`, `core`, `tcp`, `udp`,
+        `unix`, `abstract`, `neighbour` or `process`.
     provable : bool
         Whether it is safe to run without isolation, where the witness has to tell of it.
     differs : mapping of str to mapping

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from grading.attacks.attack import Attack, table
 
 __all__ = ["ENDING"]
 
 STOPPED = "stopped after"
+ROOT = os.geteuid() == 0
+UNCOUNTED = "the kernel does not count the threads of root"
 
 
 ENDING = table(
@@ -413,6 +417,7 @@ ENDING = table(
             raise RuntimeError("few" if count <= 256 else f"{count} threads")
         """,
         says="few",
+        differs={"landlock": {"says": "1000 threads", "why": UNCOUNTED}} if ROOT else {},
     ),
     Attack(
         "forks-again-and-again",

@@ -487,7 +487,8 @@ PATCHING = table(
         class target(metaclass=Sly):
             made = True
         """,
-        points=2,
+        says="target is a class, but a function is wanted",
+        status="failed",
     ),
     Attack(
         "yields-without-end",

@@ -25,7 +25,7 @@ import pyseccomp
 from grading.attacks.attack import Scene
 from grading.attacks.kernel import CALLS
 
-__all__ = ["EXERCISES", "Stage", "children"]
+__all__ = ["EXERCISES", "Stage", "children", "records"]
 
 EXERCISES = Path(__file__).with_name("exercises")
 COURSE = Path(__file__).parents[3]
@@ -154,17 +154,15 @@ class Stage:
                         said += line.recv(4096) or b"(a call)"
         return said.decode()
 
-    def told(self, witness: str, names: Iterable[str], records: str) -> str:
-        """Return what a witness tells of these attacks, or an empty string.
+    def told(self, witness: str, records: str) -> str:
+        """Return what a witness tells of what has happened, or an empty string.
 
         Parameters
         ----------
         witness : str
             See `Attack.tells`.
-        names : iterable of str
-            Of the attacks.
         records : str
-            All that was stored about them.
+            All that was stored about the attacks.
         """
         if witness in self.listeners:
             return self.heard(witness)

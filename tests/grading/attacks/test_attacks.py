@@ -75,7 +75,7 @@ def test_honest_marks_are_the_same_to_the_byte_without_the_attacks(run: Run):
 def test_nothing_reached_a_witness(run: Run, witness: str):
     names = [attack.name for attack in (*ATTACKS, *TENSORS) if attack.tells == witness]
     assert names
-    assert run.stage.told(witness, names, records(run.graded.values())) == ""
+    assert run.stage.told(witness, records(run.graded.values())) == ""
 
 
 def test_no_file_of_the_run_holds_the_secret(run: Run):
@@ -111,7 +111,7 @@ def test_texts_can_be_shown_and_stored(run: Run):
 
 
 def test_the_grader_does_not_grow(run: Run):
-    assert run.grown < 600
+    assert 0 < run.grown < 600
 
 
 def test_the_grader_is_not_kept_busy(run: Run):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +33,7 @@ def test_an_attack_succeeds_without_isolation(attack: Attack, sandbox: Sandbox, 
         exercise = load("attacks/target", [stage.exercises])
         work = Submission.of(attack.name, {"hw.py": submission(attack, stage.scene).encode()})
         graded = grade(work, [exercise], sandbox, SEED)
-        told = stage.told(attack.tells, [attack.name], records([graded]))
+        told = stage.told(attack.tells, records([graded]))
         assert told, graded.marks[0].feedback
 
 
@@ -42,4 +45,17 @@ def test_every_witness_is_proved(witness: str):
 def test_witnesses_tell_nothing_by_themselves(tmp_path: Path):
     with Stage(tmp_path) as stage:
         for witness in ("secret", "file", "kept", "core", "neighbour", "process", "tcp", "udp"):
-            assert stage.told(witness, [], "") == ""
+            assert stage.told(witness, "") == ""
+
+
+def test_witnesses_tell_of_what_no_attack_may_do_here(tmp_path: Path):
+    with Stage(tmp_path) as stage:
+        (tmp_path / "outside" / "core.1").touch()
+        assert stage.told("core", "")
+        os.kill(stage.neighbour.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, stage.neighbour.pid, os.WSTOPPED)
+        assert stage.told("neighbour", "")
+        os.kill(stage.neighbour.pid, signal.SIGCONT)
+        with subprocess.Popen(["sleep", "60"]) as child:
+            assert stage.told("process", "") == str(child.pid)
+            child.kill()

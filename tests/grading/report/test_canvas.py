@@ -49,20 +49,20 @@ def test_an_existing_column_is_filled_and_nothing_else_changes():
 
 
 def test_a_new_column_stands_behind_those_that_say_who_is_who():
-    filled = fill(BOOK, EXPORT.encode())
+    filled = fill(BOOK, EXPORT.encode(), "Course")
     new = table(filled.data)
-    assert [row[5] for row in new] == ["Convolutional Networks", "", "7", "4.5", "7", "2", "", ""]
+    assert [row[5] for row in new] == ["Course", "", "7", "4.5", "7", "2", "", ""]
     assert [row[:5] + row[6:] for row in new] == table(EXPORT.encode())
     assert b'"Lovelace, Ada",101,u-ada,ada@uni.example,"Spring, A",4.5,9.50,,88.10\n' in filled.data
     assert b'"O""Neil, Sean",104,u-sean,sean,Spring B,,1.00,,\n' in filled.data
 
 
 def test_identity_columns_that_look_like_formulas_stay_as_they_are():
-    assert b'"Hopper, Grace",102,=u-grace,grace,' in fill(BOOK, EXPORT.encode()).data
+    assert b'"Hopper, Grace",102,=u-grace,grace,' in fill(BOOK, EXPORT.encode(), "Course").data
 
 
 def test_who_is_only_on_one_side_is_listed():
-    filled = fill(BOOK, EXPORT.encode())
+    filled = fill(BOOK, EXPORT.encode(), "Course")
     assert filled.without_row == ("stranger",)
     assert filled.without_marks == ('O"Neil, Sean',)
     assert "With marks, but not in the export: 1\n  stranger\n" in filled.notes
@@ -80,7 +80,9 @@ def test_a_learner_is_found_by_each_of_the_columns(name):
 
 def test_the_login_goes_before_the_other_columns():
     export = "Student,ID,SIS User ID,SIS Login ID,Section\nA,1,,x,\nB,2,,1,\n"
-    assert [r[5] for r in table(fill(Gradebook.of([graded("1")]), export.encode()).data)[1:]] == [
+    assert [
+        r[5] for r in table(fill(Gradebook.of([graded("1")]), export.encode(), "Course").data)[1:]
+    ] == [
         "",
         "6",
     ]
@@ -88,14 +90,16 @@ def test_the_login_goes_before_the_other_columns():
 
 def test_nobody_is_guessed_where_a_name_fits_two_rows_or_two_learners_fit_one():
     export = "Student,ID,SIS Login ID,Section\nA B,1,x,\nA B,2,y,\nC,3,c,\n"
-    two = fill(Gradebook.of([graded("A B"), graded("c"), graded("C")]), export.encode())
+    two = fill(Gradebook.of([graded("A B"), graded("c"), graded("C")]), export.encode(), "Course")
     assert [row[4] for row in table(two.data)[1:]] == ["", "", ""]
     assert [name.split(" (")[0] for name in two.without_row] == ["A B", "C", "c"]
 
 
 def test_a_row_is_filled_once_by_the_stronger_column():
     export = "Student,ID,SIS Login ID,Section\nAda,1,ada,\n"
-    both = fill(Gradebook.of([graded("1"), graded("ada", full(), conv2d(4))]), export.encode())
+    both = fill(
+        Gradebook.of([graded("1"), graded("ada", full(), conv2d(4))]), export.encode(), "Course"
+    )
     assert table(both.data)[1][4] == "7"
     assert both.without_row == ("1",)
 
@@ -129,14 +133,14 @@ def test_encoding_line_ends_and_delimiter_stay(encoding, mark, ending, delimiter
 
 def test_bytes_that_are_no_text_stay_too():
     export = EXPORT.encode().replace(b"Sean", b"\x81\xff")
-    assert fill(BOOK, export).data.count(b"\x81\xff") == 1
+    assert fill(BOOK, export, "Course").data.count(b"\x81\xff") == 1
 
 
 def test_an_export_in_quotes_gets_quotes():
     quoted = io.StringIO()
     csv.writer(quoted, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(table(EXPORT.encode()))
-    filled = fill(BOOK, quoted.getvalue().encode()).data.decode()
-    assert '"Section","Convolutional Networks","Quiz 1 (4711)"' in filled
+    filled = fill(BOOK, quoted.getvalue().encode(), "Course").data.decode()
+    assert '"Section","Course","Quiz 1 (4711)"' in filled
     assert '"Spring, A","4.5","9.50"' in filled
     assert '"7"' in fill(BOOK, quoted.getvalue().encode(), "Homework").data.decode()
 
@@ -149,8 +153,8 @@ def test_other_points_in_canvas_are_remarked():
 
 def test_a_run_without_isolation_is_remarked():
     bare = Gradebook.of([graded("u-ada", isolation="none")])
-    assert "without isolation: 1" in fill(bare, EXPORT.encode()).notes
-    assert "without isolation" not in fill(BOOK, EXPORT.encode()).notes
+    assert "without isolation: 1" in fill(bare, EXPORT.encode(), "Course").notes
+    assert "without isolation" not in fill(BOOK, EXPORT.encode(), "Course").notes
 
 
 @pytest.mark.parametrize("export", [b"", b"a,b\n1,2\n", b"\x00\x01", b"Student,Section\n"])
@@ -165,6 +169,18 @@ def test_an_ambiguous_assignment_is_refused():
         fill(BOOK, export, "Homework")
     with pytest.raises(ValueError, match="column of names"):
         fill(BOOK, EXPORT.encode(), "Section")
+
+
+def test_the_only_assignment_of_an_export_needs_no_name():
+    export = EXPORT.replace("Quiz 1 (4711)", "Current Score").encode()
+    assert fill(BOOK, export).data == fill(BOOK, export, "Homework").data
+
+
+def test_several_assignments_are_listed_if_none_is_named():
+    with pytest.raises(ValueError, match=r"--assignment; .* Quiz 1 \(4711\), Homework \(4712\)"):
+        fill(BOOK, EXPORT.encode())
+    with pytest.raises(ValueError, match="--assignment; the export has none"):
+        fill(BOOK, b"Student,ID,Section\nAda,1,A\n")
 
 
 def test_a_name_with_a_delimiter_is_quoted_and_a_formula_neutralised():

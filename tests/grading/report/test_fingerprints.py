@@ -12,8 +12,6 @@ from sample_marks import CONV2D
 from coursepkg.grading.report import fingerprints
 from coursepkg.grading.report.fingerprints import compare, main, shortened
 
-pytest.importorskip("copydetect")
-
 OTHER = """\
 def conv2d(x, weight, bias=None, stride=1, padding=0):
     if padding:
@@ -64,6 +62,19 @@ def test_what_many_wrote_does_not_count():
     answers = {f"learner {k:02}": CONV2D for k in range(fingerprints.COMMON)}
     assert len(found(answers)) == 45
     assert found(answers | {"one more": CONV2D}) == []
+
+
+def test_equal_wrong_answers_are_found_whatever_others_wrote():
+    answers = {f"learner {k:02}": f"{CONV2D}\nx = {k}.{k}\n" for k in range(20)}
+    copies = {"a": CONV2D, "b": CONV2D}
+    assert compare(answers | copies, wrong=["c"])["pairs"] == []
+    assert compare(answers | copies, wrong=["a", "b"])["pairs"] == [("a", "b", 1.0)]
+    assert compare(answers | copies, CONV2D, ["a", "b"])["pairs"] == []
+
+
+def test_a_text_that_many_handed_in_is_no_copy_even_if_it_is_wrong():
+    answers = {f"learner {k:02}": CONV2D for k in range(fingerprints.COMMON + 1)}
+    assert compare(answers, wrong=[*answers])["pairs"] == []
 
 
 def test_a_few_copies_in_a_large_class_are_found():
@@ -151,6 +162,7 @@ def test_long_answers_are_cut_and_named():
 
 def test_each_line_is_a_question_and_gets_an_answer(monkeypatch, capsys):
     question = {"exercise": "t/e", "answers": {"a": CONV2D, "b": CONV2D}, "starter": ""}
+    question["wrong"] = ["a"]
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{json.dumps(question)}\n" * 2))
     main()
     replies = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

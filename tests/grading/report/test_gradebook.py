@@ -1,7 +1,7 @@
 """What counts: computed marks, and the last decision of the instructor in their place."""
 
 import pytest
-from sample_marks import OVERRIDES, book, conv2d, full, graded, mark
+from sample_marks import OVERRIDES, book, conv2d, full, graded, mark, nothing
 
 from coursepkg.grading.report.gradebook import Gradebook, number
 from coursepkg.grading.store import Override
@@ -50,6 +50,16 @@ def test_columns_stand_in_the_order_of_grading_and_hold_who_has_them():
 def test_a_class_without_submissions_is_empty():
     assert Gradebook.of([]).columns == ()
     assert Gradebook.of([]).out_of == 0
+
+
+def test_a_submission_of_which_nothing_could_be_run_has_a_problem():
+    told = nothing("failed").feedback
+    lost = Gradebook.of([graded("a", nothing("failed"))]).rows[0]
+    assert lost.problems == lost.notes == (f"no answer could be run: {told}",)
+    assert Gradebook.of([graded("a", nothing("failed"), conv2d(0))]).rows[0].problems == ()
+    assert Gradebook.of([graded("a", nothing("unwritten"))]).rows[0].problems == ()
+    known = Gradebook.of([graded("a", nothing("failed"), problems=("too large",))]).rows[0]
+    assert known.problems == ("too large",)
 
 
 @pytest.mark.parametrize(

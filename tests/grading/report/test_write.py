@@ -98,10 +98,9 @@ def test_the_starter_of_a_private_exercise_is_found_beside_the_run(out, monkeypa
 def test_a_canvas_export_is_filled_beside_its_notes(out, tmp_path):
     export = tmp_path / "export.csv"
     export.write_bytes(b"Student,ID,SIS Login ID,Section\r\nAda,1,ada,x\r\nZoe,2,zoe,x\r\n")
-    path = fill_canvas(out, export)
+    path = fill_canvas(out, export, "Course")
     assert path.read_bytes() == (
-        b"Student,ID,SIS Login ID,Section,Convolutional Networks\r\n"
-        b"Ada,1,ada,x,5\r\nZoe,2,zoe,x,\r\n"
+        b"Student,ID,SIS Login ID,Section,Course\r\nAda,1,ada,x,5\r\nZoe,2,zoe,x,\r\n"
     )
     notes = path.with_name("canvas-notes.txt").read_text()
     assert "In the export, but without marks: 1\n  Zoe" in notes

@@ -1,11 +1,13 @@
 """From clumsy files to the statements that an answer needs."""
 
+import itertools
 import json
 import textwrap
 import time
 
 import pytest
 
+from coursepkg.grading.worker import cells
 from coursepkg.grading.worker.cells import read_cells, read_page
 
 
@@ -22,7 +24,7 @@ def notebook(*sources, **more) -> bytes:
 def chosen(source, name: str = "f", file: str = "hw.py") -> list[str]:
     """Return the first lines of the statements that are run."""
     data = textwrap.dedent(source).encode() if isinstance(source, str) else source
-    slices = read_page(file, data).slices(name)
+    slices = list(read_page(file, data).slices(name))
     return [s.text.split("\n")[0] for s in slices[0].statements] if slices else []
 
 
@@ -183,8 +185,166 @@ SLICES = {
         ["from math import *", "def f(): return sqrt(len('ab'))"],
     ),
     "no star import without need": (
-        "from math import *\ndef f(): return len('ab')\n",
-        ["def f(): return len('ab')"],
+        "from math import *\nk = 1\ndef f(): return k\n",
+        ["k = 1", "def f(): return k"],
+    ),
+    "star imports of what is a builtin, too": (
+        "from numpy import *\ndef f(x): return sum(x, axis=0)\n",
+        ["from numpy import *", "def f(x): return sum(x, axis=0)"],
+    ),
+    "an empty class with a base": (
+        "class Mine:\n    x = 1\nclass f(Mine): pass\n",
+        ["class Mine:", "class f(Mine): pass"],
+    ),
+    "an empty class with a decorator": (
+        "def fill(c): c.x = 1; return c\n@fill\nclass f:\n    'Docs.'\n",
+        ["def fill(c): c.x = 1; return c", "@fill"],
+    ),
+    "a class of stubs is one with a base, too": (
+        "class f:\n x = 1\nclass f(object):\n def a(self): raise NotImplementedError\n",
+        ["class f:"],
+    ),
+    "a table filled by a decorator": (
+        """
+        OPS = {}
+        def register(name):
+            def wrap(g):
+                OPS[name] = g
+                return g
+            return wrap
+        @register("one")
+        def one(): return 1
+        @other
+        def two(): return 2
+        def f(): return OPS["one"]()
+        """,
+        ["OPS = {}", "def register(name):", '@register("one")', 'def f(): return OPS["one"]()'],
+    ),
+    "a table that is a decorator itself": (
+        "class R:\n    x = 1\nops = R()\n@ops('a')\ndef g(): return 1\n"
+        "@ops.late\ndef h(): return 1\ndef f(): return ops.x\n",
+        ["class R:", "ops = R()", "@ops('a')", "@ops.late", "def f(): return ops.x"],
+    ),
+    "a dispatching function": (
+        "import functools\n@functools.singledispatch\ndef f(x): raise NotImplementedError\n"
+        "@f.register\ndef _(x: int): return 1\n@functools.cache\ndef g(): return 1\n",
+        ["import functools", "@functools.singledispatch", "@f.register"],
+    ),
+    "a helper that dispatches": (
+        "from functools import singledispatch\n@singledispatch\ndef g(x): return 0\n"
+        "@g.register(int)\ndef _(x): return 1\ndef f(x): return g(x)\n",
+        [
+            *("from functools import singledispatch", "@singledispatch", "@g.register(int)"),
+            "def f(x): return g(x)",
+        ],
+    ),
+    "methods added by a decorator": (
+        """
+        def add_to_class(C):
+            def wrap(g): setattr(C, g.__name__, g)
+            return wrap
+        class f:
+            x = 1
+        @add_to_class(f)
+        def forward(self): return self.x
+        """,
+        ["def add_to_class(C):", "class f:", "@add_to_class(f)"],
+    ),
+    "a table filled by a function": (
+        """
+        T = {}
+        def build():
+            for k in range(3): put(k)
+        def put(k): T[k] = k
+        build()
+        plot()
+        def f(): return T
+        """,
+        ["T = {}", "def build():", "def put(k): T[k] = k", "build()", "def f(): return T"],
+    ),
+    "a table filled by a function that returns something": (
+        "T = []\ndef build(t): t.append(1); return t\n_ = build(T)\ndef f(): return T\n",
+        ["T = []", "def build(t): t.append(1); return t", "_ = build(T)", "def f(): return T"],
+    ),
+    "a table filled in a comprehension": (
+        "T = []\n[T.append(k) for k in range(3)]\nn = [t for t in T]\ndef f(): return T\n",
+        ["T = []", "[T.append(k) for k in range(3)]", "def f(): return T"],
+    ),
+    "a table filled by subclasses": (
+        """
+        REG = {}
+        class Base:
+            def __init_subclass__(cls): REG[cls.__name__] = cls
+        class A(Base): pass
+        def f(): return REG["A"]
+        """,
+        ["REG = {}", "class Base:", "class A(Base): pass", 'def f(): return REG["A"]'],
+    ),
+    "what only shows or trains is not run": (
+        """
+        CACHE = {}
+        def g(x): CACHE[x] = x
+        def train():
+            for i in range(10**9): g(i)
+        def plot_all(t): t.show()
+        train()
+        plot_all(CACHE)
+        def f(): return CACHE
+        """,
+        ["CACHE = {}", "def f(): return CACHE"],
+    ),
+    "settings of libraries": (
+        """
+        import sys, warnings
+        import numpy as np
+        from random import seed
+        sys.setrecursionlimit(9000)
+        np.random.seed(3)
+        np.seterr(all="raise")
+        np.set_printoptions(precision=3)
+        warnings.filterwarnings("ignore")
+        seed(3)
+        np.show_config()
+        mine.set_x(3)
+        def f(): return 1
+        np.random.seed(4)
+        """,
+        [
+            *("import sys", "import warnings", "import numpy as np", "from random import seed"),
+            *("sys.setrecursionlimit(9000)", "np.random.seed(3)", 'np.seterr(all="raise")'),
+            *("np.set_printoptions(precision=3)", 'warnings.filterwarnings("ignore")'),
+            *("seed(3)", "def f(): return 1"),
+        ],
+    ),
+    "names in a text that is run": (
+        "class D: x = 1\nclass E: x = 1\ndef f(): return eval('D().x')\n",
+        ["class D: x = 1", "def f(): return eval('D().x')"],
+    ),
+    "a name that exec makes": (
+        "text = 'k = 3'\nexec(text)\nprint(3)\ndef f(): return k\n",
+        ["text = 'k = 3'", "exec(text)", "def f(): return k"],
+    ),
+    "a name that a function makes by exec": (
+        "def make(name): globals()[name] = 3\nmake('k' + '')\ndef f(): return k\n",
+        ["def make(name): globals()[name] = 3", "make('k' + '')", "def f(): return k"],
+    ),
+    "a later number under the same name": (
+        "import numpy as np\ndef f(x): return x\ny = np.ones(3)\nf = np.mean(f(y) == y)\n"
+        "f = np.mean(y)\n",
+        ["def f(x): return x"],
+    ),
+    "a later result under the same name": (
+        "def net(): return 1\ndef f(x): return x\nf = net()\nf = sum([net() for i in 'ab'])\n",
+        ["def f(x): return x"],
+    ),
+    "what the answer does by itself is not done before": (
+        "T = {}\ndef g(x): T[x] = x\ndef run():\n    while True: g(3)\nrun()\n"
+        "def f(): return g(3)\n",
+        ["T = {}", "def g(x): T[x] = x", "def f(): return g(3)"],
+    ),
+    "a later function of a library under the same name": (
+        "from torch import nn\ndef f(x): return x\nf = nn.f\n",
+        ["def f(x): return x"],
     ),
     "imports apart": (
         "import torch, numpy as np\nfrom math import (\n  pi,\n  tau,\n)\n"
@@ -473,7 +633,7 @@ def test_scripts_with_cells():
     head = "# %% [markdown]\n# # Title\n# %%\n# !pip install x\n# %matplotlib inline\n"
     text = head + "k = 1\n# %%\ndef f(): return k\n"
     assert chosen(text) == ["k = 1", "def f(): return k"]
-    assert read_page("hw.py", text.encode()).slices("f")[0].place == "hw.py, line 8"
+    assert next(read_page("hw.py", text.encode()).slices("f")).place == "hw.py, line 8"
 
 
 def test_exported_scripts():
@@ -509,17 +669,17 @@ def test_exported_scripts():
 )
 def test_what_there_is_in_the_place_of_an_answer(source, wanted):
     page = read_page("hw.py", source.encode())
-    assert page.slices("f") == []
+    assert not [*page.slices("f")]
     assert page.lacking("f") == wanted
 
 
 def test_names_of_files_that_would_confuse():
-    assert read_page('/a"b\n<x>.py', b"f = len").slices("f")[0].place == "a_b__x_.py, line 1"
+    assert next(read_page('/a"b\n<x>.py', b"f = len").slices("f")).place == "a_b__x_.py, line 1"
 
 
 def test_a_tower_of_brackets_is_no_crash():
     page = read_page("hw.py", b"x = " + b"(" * 5000 + b"\ndef f(): return 1\n")
-    assert page.slices("f")
+    assert [*page.slices("f")]
     assert read_page("hw.py", b"x = " + b"-" * 200_000 + b"1\ndef f(): return 1\n").broken
 
 
@@ -540,3 +700,32 @@ def test_a_long_broken_file_is_read_in_reasonable_time():
     start = time.process_time()
     assert chosen(data) == ["def f(): return 1"]
     assert time.process_time() - start < 5
+
+
+def test_many_changes_of_one_value_are_found_in_reasonable_time():
+    page = read_page("hw.py", b"T = []\n" + b"T.append(1)\n" * 3000 + b"def f(): return T\n")
+    start = time.process_time()
+    assert len(next(page.slices("f")).statements) == 3002
+    assert time.process_time() - start < 1
+
+
+def test_reading_ends_when_its_time_is_over(monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(cells, "process_time", lambda: next(ticks))
+    many = {
+        "hw.py": b"x = 1\n" * 30,
+        "broken.py": b"x = (\n" * 30,
+        "hw.ipynb": notebook(*["k = 1"] * 30),
+        "lost.ipynb": b'{"cells": [' + b'{"id":' * 30,
+        "hw.md": b":::x\n" * 30,
+    }
+    for name, data in many.items():
+        with pytest.raises(TimeoutError, match="it takes too long"):
+            read_page(name, data, next(ticks) + 20)
+        read_page(name, data, next(ticks) + 2000)
+
+
+def test_no_more_than_so_many_blocks_of_a_page_are_read():
+    page = read_page("hw.md", b"```python\nx = 1\n```\n" * 5001)
+    assert len(page.statements) == 5000
+    assert page.problem == "hw.md has 5001 cells of code; the first 5000 were read"

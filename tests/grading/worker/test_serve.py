@@ -1,5 +1,6 @@
 """A submission from its files to results, and what may not be imported on the way."""
 
+import itertools
 import json
 import random
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coursepkg.grading.worker import serve, wire
+from coursepkg.grading.worker import cells, serve, wire
 from coursepkg.grading.worker.serve import Session
 
 GRADING = Path(wire.__file__).parents[1]
@@ -23,7 +24,12 @@ LIMITS = {"seconds": 1.0, "memory": 1024, "output": 64}
 
 @pytest.fixture(autouse=True)
 def _main(monkeypatch):
+    before = {*sys.modules}
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    yield
+    for name in {*sys.modules} - before:
+        if sys.modules[name].__spec__ is None:  # one that was handed in
+            del sys.modules[name]
 
 
 @pytest.fixture
@@ -155,6 +161,25 @@ def test_a_driver_runs_in_a_namespace_of_its_own(opened):
             "coursepkg may not be used here: an answer has to stand by itself (hw.py, line 1)",
         ),
         (
+            "import torch\n@torch.no_grad()\ndef f(): return 1",
+            "forbidden",
+            "torch may not be used here: NumPy and the standard library are what this exercise "
+            "needs (hw.py, line 1)",
+        ),
+        (
+            "from torch import *\ndef f(): return zeros(1)",
+            "forbidden",
+            "torch may not be used here: NumPy and the standard library are what this exercise "
+            "needs (hw.py, line 1)",
+        ),
+        (
+            "import torch\nhelp = torch\nf = lambda: torch.zeros(3)",
+            "forbidden",
+            "torch may not be used here: NumPy and the standard library are what this exercise "
+            "needs (hw.py, line 1)",
+        ),
+        ("from numpy import nosuch as f", "failed", "cannot import name 'nosuch' from 'numpy'"),
+        (
             "import json\ndef g(): return json.dumps(1)\ndef f(): return g()",
             "forbidden",
             "json may not be used here: this exercise is to be solved without (hw.py, line 1)",
@@ -164,16 +189,44 @@ def test_a_driver_runs_in_a_namespace_of_its_own(opened):
 def test_why_there_is_no_answer(opened, source, status, message):
     limits = LIMITS | {"seconds": 0.2}
     _, reply = opened(source, kind="function", forbid=["json"], limits=limits)
-    assert (reply["status"], reply["message"].split(": def")[0]) == (status, message)
+    told = re.split(r": def| \(/", reply["message"])[0]
+    assert (reply["status"], told) == (status, message)
 
 
 def test_a_file_that_takes_too_long_to_read_is_mentioned(opened, monkeypatch):
-    monkeypatch.setattr(serve, "READING", 0.1)
-    text = "x = 1\n" * 20_000
+    ticks = itertools.count()
+    monkeypatch.setattr(serve, "READING", 100)
+    monkeypatch.setattr(serve, "process_time", lambda: 0)
+    monkeypatch.setattr(cells, "process_time", lambda: next(ticks))
+    text = "x = 1\n" * 200
     _, reply = opened({"a.py": text, "b.py": "k = 1"})
     message = "f is defined nowhere; a.py cannot be read: it takes too long"
     assert (reply["status"], reply["message"]) == ("missing", message)
+    ticks = itertools.count()
     assert opened({"a.py": text, "b.py": "def f(): return 1"})[1]["status"] == "ready"
+
+
+def test_a_file_that_is_known_to_take_too_long_is_not_read_again(monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        serve, "read_page", lambda name, *rest: read.append(name) or page(name, *rest)
+    )
+    page = cells.read_page
+    session = Session()
+    files = {"a.py": b"def f(): return 1", "b.py": b"k = 1"}
+    assert session.load(files) == {"late": ()}
+    assert session.load(files, ("a.py",)) == {"late": ("a.py",)}
+    assert read == ["b.py", "a.py", "b.py"]
+    assert session.pages["a.py"].problem == "a.py cannot be read: it takes too long"
+    assert session.pages["b.py"].statements
+
+
+def test_all_definitions_that_are_tried_share_the_time_of_one(opened):
+    endless = "class f:\n    while True: pass\n"
+    begin = time.process_time()
+    _, reply = opened(endless * 5, limits=LIMITS | {"seconds": 0.5})
+    assert time.process_time() - begin < 1.5
+    assert reply["message"].startswith("what f needs fails: stopped after")
 
 
 def test_a_damaged_notebook_is_mentioned(opened):
@@ -202,6 +255,16 @@ def test_a_damaged_notebook_is_mentioned(opened):
         "import sys\nsys.setrecursionlimit(5000)\nsys.exit(3)\ndef f(): return 1",
         "from dataclasses import dataclass\n@dataclass\nclass A:\n    x: int = 1\n"
         "def f(): return A().x",
+        "import matplotlib.pyplot as plt, torch\nfrom numpy.typing import NoSuch\n"
+        "def f(ax: plt.Axes | None = None, n: int | torch.Tensor = 1) -> NoSuch['x']: return n",
+        "import scipy.signal\nclass Row:\n    x: scipy.signal.Window\ndef f(): return len([Row])",
+        "from scipy import *\nfrom math import *\ndef f(): return int(sqrt(len('a')))",
+        "from pathlib import Path\nHERE = Path(__file__).name\ndef f(): return len(HERE[:1])",
+        "import numpy as np\ndef f(): return 1\nf = np.mean([1])\nf = 3 > 2\nf = np.ones(3)\n"
+        "f = np.zeros(4)\nf = np.zeros(5)\nf = np.zeros(6)",
+        "import sys\nsys.setrecursionlimit(20000)\ndef g(n): return n and 1 + g(n - 1)\n"
+        "def f(): return g(5000) // 5000",
+        "class D: x = 1\ndef f(): return eval('D.x')",
         "import importlib\nmath = importlib.import_module('math')\ndef f(): return math.floor(1.5)",
     ],
 )
@@ -262,6 +325,26 @@ def test_of_several_files_the_last_counts_that_is_written(opened):
     assert session.run({})["outputs"] == {"result": "named"}
 
 
+@pytest.mark.parametrize(
+    "copy",
+    [
+        *("hw2 (1).py", "hw2 (old).py", "hw_old.py", "hw2-Copy1.py", "hw2 copy.py"),
+        *("hw2 - Kopie.py", "z/copy of hw.py", "x/.ipynb_checkpoints/hw-checkpoint.py"),
+    ],
+)
+def test_copies_that_were_put_aside_come_last(opened, copy):
+    session, _ = opened({"hw1.py": "def f(): return 'mine'", copy: "def f(): return 'old'"})
+    assert session.run({})["outputs"] == {"result": "mine"}
+    session, _ = opened({"hw1.py": "k = 1", copy: "def f(): return 'old'"})
+    assert session.run({})["outputs"] == {"result": "old"}
+
+
+def test_a_file_whose_name_only_looks_like_that_is_no_copy(opened):
+    files = {"hw1.py": "def f(): return 1", "threshold_copyright.py": "def f(): return 2"}
+    session, _ = opened(files)
+    assert session.run({})["outputs"] == {"result": 2}
+
+
 HELPERS = {
     "x/hw.py": """
         import helpers, math
@@ -289,12 +372,27 @@ def test_modules_that_were_handed_in(opened):
     assert session.run({})["outputs"] == {"result": (1, 1, 3, 3, 3, 4, 1, 4, 1)}
 
 
+def test_classes_of_data_in_a_module_that_was_handed_in(opened):
+    helpers = """
+        from __future__ import annotations
+        from dataclasses import dataclass
+        @dataclass
+        class Row:
+            x: int
+    """
+    session, _ = opened(
+        {"hw.py": "from rows import Row\ndef f(): return Row(2).x", "rows.py": helpers}
+    )
+    assert session.run({})["outputs"] == {"result": 2}
+    assert sys.modules["rows"].Row is session.work.own["rows"].Row
+
+
 def test_modules_that_were_handed_in_are_no_way_around_what_is_forbidden(opened):
     helpers = "import json\ndef g(): return json.dumps(1)"
-    session, _ = opened(HELPERS | {"x/helpers.py": helpers}, forbid=["json"])
-    assert session.run({})["failure"]["message"] == (
-        "name 'json' is not defined; the statement that defines json fails: ImportError: json may "
-        "not be used here: this exercise is to be solved without (x/helpers.py, line 1)"
+    _, reply = opened(HELPERS | {"x/helpers.py": helpers}, forbid=["json"])
+    assert (reply["status"], reply["message"]) == (
+        "forbidden",
+        "json may not be used here: this exercise is to be solved without (x/helpers.py, line 1)",
     )
     course = {"hw.py": "from coursepkg.a import f", "coursepkg/a.py": "def f(): return 1"}
     assert opened(course)[1]["status"] == "missing"
@@ -367,8 +465,10 @@ class Served:
         self.ask(do="load", files={f"{n}.py": text.encode() for n, text in files.items()})
 
     def ask(self, **request):
-        wire.write(self.sock, request, time.monotonic() + 60)
-        return wire.read(self.sock, 1 << 26, time.monotonic() + 60)
+        wire.write(self.sock, request | {"number": 7}, time.monotonic() + 60)
+        reply = wire.read(self.sock, 1 << 26, time.monotonic() + 60)
+        assert reply.pop("number") == 7
+        return reply
 
     def open(self, name: str = "f", **request):
         asked = {"name": name, "driver": "", "forbid": [], "allowed": ["numpy"], "limits": LIMITS}

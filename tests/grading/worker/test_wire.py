@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -105,7 +106,6 @@ def test_a_snapshot_shares_no_memory():
 
 
 def test_tensors_come_out_as_tensors():
-    torch = pytest.importorskip("torch")
     for tensor in (
         torch.arange(6.0).reshape(2, 3).T,
         torch.ones(2, requires_grad=True) * 2,
@@ -124,7 +124,6 @@ def test_tensors_come_out_as_tensors():
 
 
 def test_a_tensor_where_there_is_no_torch_is_a_stranger(monkeypatch):
-    torch = pytest.importorskip("torch")
     frame = pack({"x": torch.ones(2, 3)})
     monkeypatch.delitem(sys.modules, "torch")
     value = unpack(frame)["x"]
@@ -405,6 +404,13 @@ def test_a_deadline_holds_also_between_drops(pair):
         read(ours, 1000, time.monotonic() + 0.05)
     with pytest.raises(TimeoutError):
         read(ours, 1000, time.monotonic() - 1)
+
+
+@pytest.mark.parametrize("late", [0, 100])
+def test_what_lies_there_already_is_read_however_late(pair, late):
+    ours, theirs = pair
+    write(theirs, {"x": 1})
+    assert read(ours, 1000, time.monotonic() - late) == {"x": 1}
 
 
 def test_a_reader_that_does_not_read_does_not_hold_us(pair):
