@@ -186,23 +186,33 @@ def watched(process: subprocess.Popen[bytes]) -> tuple[int, float]:
 @contextmanager
 def control_group() -> Iterator[Path | None]:
     r"""Make a control group below the one of this process, if that is permitted."""
-    group = None
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, own = line.split(":", 2)
-        if not controllers or "cpuacct" in controllers.split(","):
-            folder = GROUPS / controllers / own.strip("/") / f"bench-{os.getpid()}"
-            with contextlib.suppress(OSError):
-                folder.mkdir()
-                group = folder
-    if group and subprocess.run([*ENTER, group / "cgroup.procs", "true"]).returncode:
-        group.rmdir()
-        group = None
+    group = next(filter(counts_time, group_candidates()), None)
     try:
         yield group
     finally:
         if group:
             with contextlib.suppress(OSError):  # somebody is still in it
                 group.rmdir()
+
+
+def group_candidates() -> Iterator[Path]:
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, own = line.split(":", 2)
+        if not controllers or "cpuacct" in controllers.split(","):
+            yield GROUPS / controllers / own.strip("/") / f"bench-{os.getpid()}"
+
+
+def counts_time(group: Path) -> bool:
+    r"""Make a group, and keep it if processes can enter it and it counts their time."""
+    try:
+        group.mkdir()
+    except OSError:
+        return False
+    entered = subprocess.run([*ENTER, str(group / "cgroup.procs"), "true"]).returncode == 0
+    if entered and any((group / name).exists() for name in ("cpuacct.usage", "cpu.stat")):
+        return True
+    group.rmdir()
+    return False
 
 
 def group_seconds(group: Path) -> float:
