@@ -407,7 +407,9 @@ def _readme(exercises: Sequence[Exercise]) -> str:
     ]
     data = [f"- `{e.id}`: {text}" for e in exercises if (text := getattr(e.module, "data", ""))]
     others = "All other arrays are computed or written by hand." if data else NO_DATA
+    known = {e.id for e in exercises} & set(exercise_ids())
     return README.format(
+        check=CHECKED_BY_NAME if known else CHECKED_BY_CELL,
         rows="\n".join(rows),
         version=version("coursepkg"),
         data="\n".join([*data, "", others]).strip(),
@@ -415,6 +417,12 @@ def _readme(exercises: Sequence[Exercise]) -> str:
 
 
 NO_DATA = "The exercises need no data: their arrays are computed or written by hand."
+
+CHECKED_BY_NAME = """and check them with `course check ID FILE`. Exercises that it does not know
+are those of your own class: check them with the last cell of each in the notebook"""
+CHECKED_BY_CELL = (
+    "and copy them into the notebook to check them: each exercise has a cell for that"
+)
 
 README = """\
 # Exercises
@@ -430,7 +438,7 @@ course run
 ## Solve and check
 
 Each notebook holds the exercises of one topic. If you would rather write files, begin with those in
-`starters/` and check them with `course check ID FILE`.
+`starters/` {check}.
 
 ## What may be imported
 

@@ -389,6 +389,7 @@ class _Process:
         if code >= 0:
             last = said.strip().rpartition("\n")[2][:200] if code == UNCAUGHT else ""
             message = f"ended the program, with exit code {code}" + (last and f": {last}")
+            message += "" if last else "; take out exit(), quit() and os._exit()"
             return _Death("Died", message, line)
         if number == signal.SIGKILL:
             return _Death("Died", "was ended by SIGKILL, or cut its line to the grader", line)

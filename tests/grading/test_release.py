@@ -103,6 +103,15 @@ def test_without_data_the_note_says_so(tmp_path):
     assert "The exercises need no data" in (tmp_path / "students/README.md").read_text("utf-8")
 
 
+def test_the_note_sends_nobody_to_a_check_that_does_not_know_the_exercise(tmp_path):
+    for ids, folders, words in (
+        (["convolution/output-size"], (), "with `course check ID FILE`"),
+        ([POOL], SHIPPED, "copy them into the notebook to check them"),
+    ):
+        release(tmp_path, ids, seed=1, folders=folders, overwrite=True)
+        assert words in (tmp_path / "students/README.md").read_text("utf-8")
+
+
 def test_the_manifest_knows_every_file_and_itself(whole):
     manifest = Manifest.read(whole)
     students = {f"students/{name}": data for name, data in contents(whole / "students").items()}

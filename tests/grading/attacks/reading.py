@@ -468,6 +468,24 @@ READING = table(
         says=r"opened \[\]",
     ),
     Attack(
+        "takes-the-pauses-between-cases-for-a-hint",
+        """
+        import time
+        import numpy as np
+
+        ended, guess = None, 1.0
+
+        def target(x):  # was the last answer wrong, the grader may have taken longer
+            global ended, guess
+            pause = 0.0 if ended is None else time.perf_counter() - ended
+            guess = guess * 2 if pause > 1e-3 else guess
+            result = np.full(len(x), guess)
+            ended = time.perf_counter()
+            return result
+        """,
+        says="a case that is not shown|expected",
+    ),
+    Attack(
         "remembers-the-public-answer",
         """
         import numpy as np
