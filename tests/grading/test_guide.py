@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "book" / "instructor"
+#: By these a make within a make says more.
+OF_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
 PAGES = sorted(path.stem for path in GUIDE.glob("*.md"))
 EXCUSE = "% Not run by the tests: "
 
@@ -63,10 +65,11 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess:
     tests = f"-c '{ROOT}/pyproject.toml' --rootdir '{ROOT}' -p no:cacheprovider '{ROOT}/tests/"
     command = re.sub(r"pytest tests/(\S+)", rf"pytest {tests}\1'", command)
     path = f"{folder / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"
+    outer = {k: v for k, v in os.environ.items() if k not in OF_MAKE}
     return subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
-        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        env={**outer, "PATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )

@@ -1,5 +1,6 @@
 """A submission from its files to results, and what may not be imported on the way."""
 
+import asyncio
 import itertools
 import json
 import random
@@ -20,6 +21,15 @@ from coursepkg.grading.worker.serve import Session
 
 GRADING = Path(wire.__file__).parents[1]
 LIMITS = {"seconds": 1.0, "memory": 1024, "output": 64}
+
+
+@pytest.fixture(autouse=True)
+def no_running_loop():
+    """Set aside the event loop of a browser test that ran before in this process."""
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(loop)
 
 
 @pytest.fixture(autouse=True)
