@@ -420,9 +420,7 @@ NO_DATA = "The exercises need no data: their arrays are computed or written by h
 
 CHECKED_BY_NAME = """and check them with `course check ID FILE`. Exercises that it does not know
 are those of your own class: check them with the last cell of each in the notebook"""
-CHECKED_BY_CELL = (
-    "and copy them into the notebook to check them: each exercise has a cell for that"
-)
+CHECKED_BY_CELL = "and copy them into the notebook to check them: each exercise has a cell for that"
 
 README = """\
 # Exercises

@@ -28,7 +28,7 @@ from typing import Any, Self, TypeVar
 from coursepkg.grading.exercise import ENVIRONMENTS, Limits
 from coursepkg.grading.isolation import IsolationError, choose, command
 from coursepkg.grading.syscalls import program
-from coursepkg.grading.view import SCRATCH, View, plant
+from coursepkg.grading.view import SCRATCH, View, plant, sleep
 from coursepkg.grading.worker import wire
 from coursepkg.grading.worker.run import Failure, Outcome
 from coursepkg.grading.worker.zygote import CONFINED, Settings
@@ -249,6 +249,7 @@ class _Zygote:
             readable=View.of(farm).paths() if confined else [],
             scratch=SCRATCH if isolation == "namespaces" else "",
             filter=program().hex() if confined else "",
+            sleep=str(sleep()),
         )
         self._control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._log = os.memfd_create("log")

@@ -19,7 +19,7 @@ from pathlib import Path
 from coursepkg.grading import worker
 from coursepkg.grading.exercise import ENVIRONMENTS
 
-__all__ = ["SCRATCH", "View", "packages", "plant", "python"]
+__all__ = ["SCRATCH", "View", "packages", "plant", "python", "sleep"]
 
 #: The folder that a submission may write to.
 SCRATCH = "/scratch"
@@ -76,6 +76,11 @@ def _required(package: importlib.metadata.Distribution) -> Iterator[str]:
             yield match[0]
 
 
+def sleep() -> Path:
+    r"""Return the program that sleeps."""
+    return Path(shutil.which("sleep") or "/bin/sleep").resolve()
+
+
 def plant(farm: Path, environment: str) -> None:
     r"""Make a farm: a copy of the worker, and links to the packages of an environment."""
     shutil.copytree(WORKER, farm / "worker", ignore=shutil.ignore_patterns("__pycache__"))
@@ -107,7 +112,7 @@ class View:
         there = {path.resolve() for path in wanted if path.exists()}
         links = {(str(path), str(path.readlink())) for path in wanted if path.is_symlink()}
         hidden = {found for path in there for name in OTHERS for found in path.glob(name)}
-        shown = there | {python(), farm, *(link.resolve() for link in farm.iterdir())}
+        shown = there | {python(), sleep(), farm, *(link.resolve() for link in farm.iterdir())}
         return cls(_sorted(shown), _sorted(hidden - shown), tuple(sorted(links)))
 
     def paths(self) -> list[str]:

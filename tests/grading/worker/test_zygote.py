@@ -12,7 +12,7 @@ import pytest
 from coursepkg.grading.worker import wire
 from coursepkg.grading.worker.zygote import CONFINED, Settings
 
-SETTINGS = Settings(isolation="none", packages=["numpy"], readable=[], scratch="", filter="")
+SETTINGS = Settings("none", packages=["numpy"], readable=[], scratch="", filter="", sleep="")
 LIMITS = {"memory": 500, "file": 1, "open_files": 64, "threads": 8}
 
 
