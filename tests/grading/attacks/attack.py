@@ -73,6 +73,7 @@ class Scene:
     SECRET_FILE: str
     EXERCISE_FILE: str
     COURSE: str
+    HOME: str
     OUTSIDE: str
     MARK: str
     TCP: int

@@ -429,7 +429,7 @@ READING = table(
         """
         def target(x):
             seen = []
-            for path in ("/etc/shadow", "/root/.bashrc", "/root", "/home", "/var/log", "/boot",
+            for path in ("/etc/shadow", HOME, HOME + "/.profile", "/home", "/var/log", "/boot",
                          "/sys/kernel", "/etc/hostname", "/dev/mem", "/dev/kmsg", "/run"):
                 try:
                     open(path, "rb").close()

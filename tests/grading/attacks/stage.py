@@ -90,6 +90,7 @@ class Stage:
             SECRET_FILE=str(secret_file),
             EXERCISE_FILE=str(exercise),
             COURSE=str(COURSE),
+            HOME=str(Path.home()),
             OUTSIDE=str(outside),
             MARK=mark,
             TCP=self.listeners["tcp"].getsockname()[1],
