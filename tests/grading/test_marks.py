@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from coursepkg.grading import load
+from coursepkg.grading import exercise_ids, load
 from coursepkg.grading.judge import Recogniser
 from coursepkg.grading.marks import Graded, fingerprint, grade, published
 from coursepkg.grading.sandbox import Sandbox
@@ -502,8 +502,9 @@ def test_a_class_is_compared_with_all_its_methods():
     assert not published(text.replace("return 1", "return 2"), text, "A")
 
 
-def test_the_solutions_of_all_exercises_are_noticed():
-    exercise = load("convolution/conv2d-layer")
+@pytest.mark.parametrize("id", exercise_ids())
+def test_the_solutions_of_all_exercises_are_noticed(id):
+    exercise = load(id)
     assert published(exercise.solution, exercise.solution, exercise.name)
     assert not published(exercise.starter, exercise.solution, exercise.name)
 

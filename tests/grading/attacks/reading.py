@@ -115,7 +115,7 @@ READING = table(
         "walks-the-disk-for-exercises",
         looted("""
     import os
-    above = {os.path.dirname(EXERCISE_FILE), os.path.dirname(SECRET_FILE), COURSE, "/tmp", "/root"}
+    above = {os.path.dirname(EXERCISE_FILE), os.path.dirname(SECRET_FILE), COURSE, "/tmp", HOME}
     for top in sorted(above):
         for folder, folders, files in os.walk(top):
             folders[:] = [f for f in folders if f not in (".venv", ".git", "_build")][:40]
