@@ -1,14 +1,15 @@
-r"""Full data sets, fetched on request, checked by SHA-256 and kept.
+r"""Full data sets and other large files, fetched on request, checked by SHA-256 and kept.
 
 Nothing here runs on the pages of the book unless ``COURSE_SCALE=full`` is set. A transfer that
-breaks goes on where it stopped, also in a later session. All hashes are SHA-256, the same as
-TensorFlow Datasets publishes.
+breaks goes on where it stopped, also in a later session. All hashes are SHA-256; those of the data
+sets are the same as TensorFlow Datasets publishes.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DATASETS", "Dataset", "ImageSet", "download", "load", "unpack"]
+__all__ = ["DATASETS", "Dataset", "ImageSet", "cache_folder", "download", "fetch", "load", "unpack"]
 
 
 @dataclass(frozen=True)
@@ -152,14 +153,81 @@ def download(name: str, folder: Path | str | None = None, progress: bool = True)
         the address, the folder, and what to do by hand. The part that arrived is kept.
     """
     dataset = _dataset(name)
-    folder = Path(folder) if folder else _cache_folder() / name
+    folder = Path(folder) if folder else cache_folder() / name
     return [
-        _fetch(dataset.url + file, sha256, folder, progress)
+        fetch(dataset.url + file, sha256, folder, progress)
         for file, sha256 in dataset.files.items()
     ]
 
 
-def _cache_folder() -> Path:
+def fetch(
+    url: str, sha256: str, folder: Path | str | None = None, progress: bool = True, tries: int = 3
+) -> Path:
+    r"""Fetch one file, unless it is here already.
+
+    Parameters
+    ----------
+    url : str
+        Its address; the part behind the last slash becomes its name.
+    sha256 : str
+        Its SHA-256 in hexadecimal digits, or at least the first 8 of them, as names of published
+        weights carry them. Eight digits notice every accident, but not a forger.
+    folder : Path or str, optional
+        Where to keep it; by default :func:`cache_folder`.
+    progress : bool
+        Show a progress bar (on standard error).
+    tries : int
+        How often to try when the transfer breaks.
+
+    Returns
+    -------
+    Path
+        The file, checked.
+
+    Raises
+    ------
+    ValueError
+        `sha256` is too short or has other characters, or the server sent something else; that is
+        removed.
+    ConnectionError
+        As :func:`download`.
+    """
+    import pooch
+    import requests
+
+    if not re.fullmatch("[0-9a-f]{8,64}", sha256):
+        raise ValueError(f"sha256={sha256!r} has not 8 to 64 of the digits 0-9 and a-f; copy them")
+    folder, name = Path(folder) if folder else cache_folder(), url.rsplit("/", 1)[1]
+    path, fresh = folder / name, folder / f"{name}.unchecked"
+    if path.exists() and pooch.file_hash(path).startswith(sha256):
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _Resume(folder, progress)(url, fresh)
+    except requests.RequestException as error:
+        if tries > 1:
+            return fetch(url, sha256, folder, progress, tries - 1)
+        raise ConnectionError(
+            f"{url} could not be fetched ({type(error).__name__}: {error}); "
+            "try again later, what has arrived is kept; or fetch that address by hand and put it "
+            f"as {name} into {folder}"
+        ) from error
+    found = pooch.file_hash(fresh)
+    if not found.startswith(sha256):
+        fresh.unlink()
+        raise ValueError(
+            f"SHA-256 hash of downloaded file ({name}) does not match: it should begin with "
+            f"{sha256} and is {found}; it has been removed, as the server sent something else"
+        )
+    return fresh.replace(path)
+
+
+def cache_folder() -> Path:
+    r"""Return the folder that keeps what has been fetched.
+
+    The environment variable ``COURSEPKG_CACHE`` sets it; by default it is where the system keeps
+    such things, as ``~/.cache/coursepkg``.
+    """
     import pooch
 
     return Path(os.environ.get("COURSEPKG_CACHE") or pooch.os_cache("coursepkg"))
@@ -171,31 +239,13 @@ def _dataset(name: str) -> Dataset:
     return DATASETS[name]
 
 
-def _fetch(url: str, sha256: str, folder: Path, progress: bool, tries: int = 3) -> Path:
-    """One file, by pooch: from the folder if its hash is right, else from the server."""
-    import pooch
-    import requests
-
-    name = url.rsplit("/", 1)[1]
-    try:
-        return Path(pooch.retrieve(url, sha256, name, folder, downloader=_Resume(folder, progress)))
-    except requests.RequestException as error:
-        if tries > 1:
-            return _fetch(url, sha256, folder, progress, tries - 1)
-        raise ConnectionError(
-            f"{url} could not be fetched ({type(error).__name__}: {error}); "
-            "try again later, what has arrived is kept; or fetch that address by hand and put it "
-            f"as {name} into {folder}"
-        ) from error
-
-
 class _Resume:
-    """A downloader for pooch that keeps the part that arrived and asks only for the rest."""
+    """A transfer that keeps the part that arrived and asks only for the rest."""
 
     def __init__(self, folder: Path, progress: bool) -> None:
         self.folder, self.progress = folder, progress
 
-    def __call__(self, url: str, output_file: Any, pooch: Any) -> None:
+    def __call__(self, url: str, output_file: Path) -> None:
         import requests
 
         part = self.folder / (url.rsplit("/", 1)[1] + ".part")

@@ -6,67 +6,36 @@ import io
 import re
 import struct
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from served import Server
 
 from coursepkg.data import downloads
-from coursepkg.data.downloads import DATASETS, Dataset, download, load, unpack
+from coursepkg.data.downloads import (
+    DATASETS,
+    Dataset,
+    cache_folder,
+    download,
+    fetch,
+    load,
+    unpack,
+)
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
 
-class Server:
-    """What the server holds, how it misbehaves, and what it was asked."""
-
-    def __init__(self):
-        self.files, self.ranges, self.requests = {}, True, []
-        self.break_after = []  # for each of the next requests: bytes sent before the line breaks
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self.http.server_port}/"
-        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def close(self):
-        self.http.shutdown()
-        self.thread.join()
-        self.http.server_close()
-
+class DataServer(Server):
     def offer(self, monkeypatch, name="set", known=None, **files):
         """List the files as a data set; ``known`` replaces the hash that is published."""
         self.files = {file.replace("__", "."): data for file, data in files.items()}
         hashes = {f: known or hashlib.sha256(d).hexdigest() for f, d in self.files.items()}
         monkeypatch.setitem(DATASETS, name, Dataset(self.url, hashes, 1, "a test"))
 
-    def _handler(server):
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                asked = self.headers.get("Range")
-                server.requests.append((self.path[1:], asked))
-                data = server.files.get(self.path[1:])
-                start = (
-                    int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and server.ranges else 0
-                )
-                if data is None or start >= len(data):
-                    self.send_error(404 if data is None else 416)
-                    return
-                self.send_response(206 if start else 200)
-                self.send_header("Content-Length", str(len(data) - start))
-                self.end_headers()
-                stop = server.break_after.pop(0) if server.break_after else len(data)
-                self.wfile.write(data[start : start + stop])
-
-            def log_message(self, *args):
-                pass
-
-        return Handler
-
 
 @pytest.fixture
 def server():
-    running = Server()
+    running = DataServer()
     yield running
     running.close()
 
@@ -165,8 +134,41 @@ def test_offline_names_address_folder_and_remedy(server, monkeypatch, tmp_path):
     assert "by hand" in message
     (tmp_path / "a.bin").write_bytes(CONTENT)  # what the message asks for
     assert get(folder=tmp_path) == [tmp_path / "a.bin"]
-    server.http, server.thread = ThreadingHTTPServer(("127.0.0.1", 0), None), threading.Thread()
     server.close = server.http.server_close
+
+
+@pytest.mark.parametrize("digits", [8, 20, 64])
+def test_one_file_by_the_beginning_of_its_hash(digits, server, monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSEPKG_CACHE", str(tmp_path))
+    server.files = {"a-1.pth": CONTENT}
+    sha256 = hashlib.sha256(CONTENT).hexdigest()[:digits]
+    server.break_after = [100_000]
+    path = fetch(server.url + "a-1.pth", sha256, progress=False)
+    assert path == cache_folder() / "a-1.pth" == tmp_path / "a-1.pth"
+    assert path.read_bytes() == CONTENT
+    assert [asked is None for _, asked in server.requests] == [True, False]
+    assert fetch(server.url + "a-1.pth", sha256, progress=False) == path
+    assert len(server.requests) == 2
+    path.write_bytes(b"damaged")
+    fetch(server.url + "a-1.pth", sha256, tmp_path, progress=False)
+    assert path.read_bytes() == CONTENT
+    assert [p.name for p in tmp_path.iterdir()] == ["a-1.pth"]
+
+
+def test_a_hash_that_begins_otherwise(server, tmp_path):
+    server.files = {"a.bin": CONTENT}
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    other = sha256[:8] + ("1" if sha256[8] == "0" else "0")
+    with pytest.raises(ValueError, match=f"should begin with {other} and is {sha256}"):
+        fetch(server.url + "a.bin", other, tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sha256", ["", "1234567", "0" * 65, "g" * 8, "A" * 8, "0" * 8 + "\n"])
+def test_what_is_no_hash_is_refused_before_anything_is_fetched(sha256, server, tmp_path):
+    with pytest.raises(ValueError, match="has not 8 to 64 of the digits"):
+        fetch(server.url + "a.bin", sha256, tmp_path)
+    assert server.requests == []
 
 
 def test_a_file_that_the_server_lacks(server, monkeypatch, tmp_path):
