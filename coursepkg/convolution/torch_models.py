@@ -41,6 +41,7 @@ __all__ = [
     "new_weights",
     "sequential_cnn",
     "summary",
+    "table",
 ]
 
 #: Names and shapes of the weights of the network, in the order in which they are used.
@@ -457,21 +458,48 @@ class Summary:
 
     def __str__(self) -> str:
         """Lay the rows out, with a line of sums below."""
-        rows = [
-            ("layer", "", "output", "parameters", "multiply-adds", "bytes"),
-            *((x.name, x.kind, str(x.shape), *map("{:,}".format, x[3:])) for x in self.layers),
-            ("sum", "", "", *map("{:,}".format, (self.parameters, self.macs, self.memory))),
-        ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i < 3 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        return table(
+            [
+                ("layer", "", "output", "parameters", "multiply-adds", "bytes"),
+                *((x.name, x.kind, str(x.shape), *map("{:,}".format, x[3:])) for x in self.layers),
+                ("sum", "", "", *map("{:,}".format, (self.parameters, self.macs, self.memory))),
+            ]
+        )
+
+
+def table(rows: Sequence[Sequence[str]], left: int = 3) -> str:
+    r"""Lay out rows of text as a table, with rules below the first row and above the last.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+        Of equal length: the headings, the rows, the sums.
+    left : int
+        How many columns are flush left; the others are flush right.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(table([("layer", "bytes"), ("conv", "7"), ("sum", "7")], left=1))
+    layer  bytes
+    ------------
+    conv       7
+    ------------
+    sum        7
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
 def _conv2d_macs(layer: Any, places: Tensor) -> int:
