@@ -4,10 +4,12 @@
 PYTHON ?= python3
 PAGE ?=
 PORT ?= 8000
+EXPERIMENT ?=
 LAB_OPTIONS ?=
 
 BIN := .venv/bin
 RUN := $(BIN)/python
+ORACLE := .oracle/bin/python
 # One thread for BLAS and torch: results repeat, and two pages or tests run side by side.
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
@@ -16,10 +18,11 @@ export MKL_NUM_THREADS = 1
 unexport OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
 .NOTPARALLEL:
-.PHONY: help setup book test unit nbval lint format mutants bench bench-grading sample-class serve lab page clean
+.PHONY: help setup book test unit nbval lint format mutants experiments oracle bench bench-grading \
+  bench-architectures sample-class serve lab page clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' Makefile
 
 setup: ## make the environment in .venv (other commands do it for you)
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or name yours: make book PYTHON=python3.12"; exit 1; }
@@ -52,11 +55,22 @@ format: setup ## let ruff format the code
 mutants: setup ## mutation testing: do the tests notice wrong code?
 	$(RUN) tools/mutants.py
 
+experiments: setup ## run the recorded experiments whose code has changed: make experiments [EXPERIMENT=topic/slug]
+	$(RUN) tools/experiments.py $(EXPERIMENT)
+
+oracle: setup ## compare the networks with torchvision and timm, in an environment of their own (5.5 GB, network)
+	$(RUN) tools/oracle.py
+
 bench: setup ## time the convolutions against PyTorch and a textbook im2col
 	$(RUN) benchmarks/conv2d.py
 
 bench-grading: setup ## time the grader: submissions per second, processor time, memory
 	$(RUN) benchmarks/grading.py
+
+bench-architectures: setup ## time the networks and the deformable convolution against torchvision's
+	@$(RUN) tools/oracle.py --no-vectors --no-comparison
+	PYTHONPATH=. $(ORACLE) benchmarks/architectures.py
+	PYTHONPATH=. $(ORACLE) benchmarks/deform_conv.py
 
 sample-class: setup ## make a class of submissions to try the grader on, in sample-class/
 	@$(BIN)/course sample sample-class
@@ -72,6 +86,6 @@ lab: book ## work on the student notebooks in JupyterLab
 page: setup ## rebuild one page while you write it: make page PAGE=convolution/from-scratch
 	@$(RUN) tools/pages.py live "$(PAGE)" --port $(PORT)
 
-clean: ## remove what the commands made, but for the environment and your notebooks
+clean: ## remove what the commands made, but for the environments and your notebooks
 	rm -rf _build mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis benchmarks/results
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
