@@ -310,6 +310,25 @@ def test_being_told_to_end_leaves_no_process_behind(checkout):
         os.kill(int(path.read_text()), 0)
 
 
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_seed_that_is_ended_from_outside_is_not_recorded(checkout, ending):
+    """Training takes an interrupt for its end and returns what it has."""
+    shortened = """    LOG.with_name('pid').write_text(str(os.getpid()))
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+"""
+    checkout.edit("experiments/topic/slug.py", "    return", shortened + "    return")
+    process = checkout.start()
+    path = checkout.root / "experiments" / "topic" / "pid"
+    _until(lambda: path.exists() and path.read_text())
+    os.kill(int(path.read_text()), ending)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, f"it ended with code -{ending.value}" in err) == (1, True)
+    assert finished_seeds(checkout.experiment) == {}
+
+
 def test_seeds_of_other_code_are_not_used(checkout):
     wait = "    assert seed < 2, 'too large'\n"
     checkout.edit("experiments/topic/slug.py", "    return", wait + "    return")

@@ -267,6 +267,8 @@ def run_seed(experiment: Experiment, seed: int) -> dict[str, Any]:
 
 def answer_one_seed(experiment: Experiment, seed: int, answer: Path) -> None:
     """Run one seed here, in a process made for it, and write what it returns."""
+    for ending in (signal.SIGINT, signal.SIGTERM):  # as an exception, `fit` would take it
+        signal.signal(ending, signal.SIG_DFL)  # for the end of the training, and go on
     module = _load(experiment)
     found = {"settings": module.SETTINGS, "result": module.run(seed)}
     if not isinstance(found["result"], dict):
