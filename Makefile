@@ -88,4 +88,4 @@ page: setup ## rebuild one page while you write it: make page PAGE=convolution/f
 
 clean: ## remove what the commands made, but for the environments and your notebooks
 	rm -rf _build mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis benchmarks/results
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path "./.venv/*" -not -path "./.oracle/*" -prune -exec rm -rf {} +
