@@ -1,0 +1,1 @@
+r"""Exercises on architectures, one module each."""
