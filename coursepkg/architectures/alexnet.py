@@ -140,7 +140,7 @@ class AlexNet(nn.Module):
 
 @register("alexnet")
 def alexnet(*, num_classes: int = 1000, variant: str = "torchvision") -> AlexNet:
-    r"""AlexNet, in one of three forms.
+    r"""AlexNet: five convolutions and three linear layers, in one of three forms.
 
     Parameters
     ----------

@@ -344,7 +344,7 @@ class GoogLeNet(nn.Module):
 def googlenet(
     *, num_classes: int = 1000, aux_logits: bool | None = None, variant: str = "torchvision"
 ) -> GoogLeNet:
-    r"""GoogLeNet, torchvision's or the paper's.
+    r"""GoogLeNet: nine inception modules, in torchvision's form or the paper's.
 
     Parameters
     ----------

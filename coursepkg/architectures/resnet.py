@@ -501,7 +501,7 @@ def path_lengths(layers: Sequence[int]) -> tuple[int, ...]:
 
     References
     ----------
-    Veit, Wilber & Belongie (2016), sections 3 and 4.3. They measure paths in blocks.
+    Veit, Wilber & Belongie (2016), sections 3 and 5. They measure paths in blocks.
 
     Examples
     --------

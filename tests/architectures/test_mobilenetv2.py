@@ -168,7 +168,18 @@ def test_rounded_widths_are_the_nearest_multiple_that_keeps_nine_tenths(channels
 
 @pytest.mark.parametrize(
     ("channels", "rounded"),
-    [(1, 8), (8, 8), (9, 16), (18, 24), (11, 16), (12, 16), (20, 24), (21, 24), (24.0, 24), (36, 40), (35.2, 32)],
+    [
+        (1, 8),
+        (8, 8),
+        (9, 16),
+        (18, 24),
+        (11, 16),
+        (12, 16),
+        (20, 24),
+        (24.0, 24),
+        (36, 40),
+        (35.2, 32),
+    ],
 )
 def test_rounded_widths_by_hand(channels, rounded):
     assert make_divisible(channels) == rounded

@@ -348,6 +348,7 @@ class Gate(nn.Module):
         (nn.AdaptiveAvgPool2d(1), (None, None)),
         (nn.AdaptiveMaxPool2d((1, 3)), (None, 5)),
         (nn.AdaptiveAvgPool2d((3, 9)), (5, 3)),
+        (nn.AdaptiveAvgPool2d((4, 9)), (None, None)),  # windows of unequal size
         (Gate(lambda x: x.mean(3)), (3, None)),
         (Gate(lambda x: x.amax((2, 3))), (None, None)),
         (Gate(lambda x: x.sum()[None]), (None, None)),
@@ -376,6 +377,17 @@ class Gate(nn.Module):
 )
 def test_fields_behind_operations(last, expected):
     assert sees(nn.Sequential(nn.Conv2d(2, 2, 3), last), (2, 11, 11)) == expected
+
+
+def test_a_map_of_one_place_is_no_mixture():
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3)
+    assert sees(nn.Sequential(nn.Conv2d(2, 2, 11), *head), (2, 11, 11)) == (11, 11)
+    assert sees(nn.Sequential(nn.Conv2d(2, 2, 10), *head), (2, 11, 11)) == (None, None)
+
+
+def test_a_transposed_convolution_uses_its_weights_at_each_input():
+    layer = nn.ConvTranspose2d(4, 6, (3, 2), stride=3, groups=2)
+    assert summary(layer, (4, 5, 7)).macs == 4 * 5 * 7 * (6 // 2) * 3 * 2
 
 
 def test_squeeze_and_excitation_sees_everything_and_a_patch_sees_itself():

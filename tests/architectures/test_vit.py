@@ -140,6 +140,22 @@ def test_dropout_stands_after_embedding_attention_and_layers():
     assert not torch.equal(first, second)
 
 
+def test_with_everything_dropped_a_block_is_the_identity():
+    input = images(2, 5, 8)
+    block = EncoderBlock(8, 2, 16, dropout=1.0).double()
+    assert torch.equal(block(input), input)
+    assert not torch.equal(block.eval()(input), input)
+
+
+def test_the_encoder_ends_with_a_normalisation():
+    torch.manual_seed(0)
+    tokens = Encoder(5, 1, 8, 2, 16).double()(images(2, 5, 8))
+    assert_close(tokens.mean(2), torch.zeros(2, 5, dtype=torch.float64))
+    assert_close(
+        tokens.var(2, correction=0), torch.ones(2, 5, dtype=torch.float64), rtol=1e-4, atol=0
+    )
+
+
 def test_the_gradient_of_the_block_is_that_of_central_differences():
     torch.manual_seed(0)
     block = EncoderBlock(4, 2, 6).double()
