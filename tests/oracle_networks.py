@@ -141,6 +141,10 @@ def describe(model: nn.Module) -> dict[str, Any]:
     }
 
 
+def _drops(module: nn.Module) -> bool:
+    return isinstance(module, nn.Dropout) or type(module).__name__ == "StochasticDepth"
+
+
 def _entry(name: str, tensor: Tensor) -> str:
     kind = [] if tensor.dtype == torch.float32 else [str(tensor.dtype).removeprefix("torch.")]
     return " ".join([name, *kind, "x".join(map(str, tensor.shape))]).rstrip()
@@ -172,12 +176,14 @@ def measure(model: nn.Module, case: Case) -> dict[str, NDArray[np.float32]]:
     """Run a network with the weights of `fill` and return what its record holds.
 
     It runs in float64: in training mode at this size, rounding in float32 grows so much on its way
-    through a deep network that two processors agree in two digits of a gradient only.
+    through a deep network that two processors agree in two digits of a gradient only. It trains
+    with all rates of dropout and stochastic depth at 0, since PyTorch draws what to drop from
+    another random stream on each kind of processor. `describe` holds the rates.
 
     Parameters
     ----------
     model : Module
-        As it was built under the seed 0. Its weights are replaced.
+        As it was built under the seed 0. Its weights are replaced, and its rates set to 0.
     case : Case
         Says on which images.
 
@@ -191,6 +197,9 @@ def measure(model: nn.Module, case: Case) -> dict[str, NDArray[np.float32]]:
     model.double()
     with torch.no_grad():
         result["eval"] = model.eval()(case.input.double()).float().numpy()
+    for module in model.modules():
+        if _drops(module):
+            module.p = 0.0
     for name, value in train(model, case.input.double()).items():
         result[f"train {name}"] = value.float().numpy()
     result["gradients"] = digest(p.grad for p in model.parameters() if p.grad is not None)

@@ -195,8 +195,8 @@ for line in sys.stdin:
     for inputs in task["cases"]:
         given = {name: eval(value, {"np": np}) for name, value in inputs.items()}
         results = driver["driver"](answer[task["name"]], **given)
-        found.append([[n, v.tolist() if hasattr(v, "tolist") else v] for n, v in results])
-    print(json.dumps([task["id"], found]))
+        found.append([list(result) for result in results])
+    print(json.dumps([task["id"], found], default=lambda array: array.tolist()))
 """
 
 
@@ -232,7 +232,7 @@ def driven(exercise: Exercise) -> dict:
 
 def plain(exercise: Exercise, case: Case) -> list:
     results = exercise.driver(exercise.reference, **case.inputs)
-    return [[n, v.tolist() if hasattr(v, "tolist") else v] for n, v in results]
+    return json.loads(json.dumps([*results], default=lambda array: array.tolist()))
 
 
 def test_a_driver_read_off_its_source_does_what_the_driver_does(exercise):

@@ -49,7 +49,6 @@ def test_it_installs_once(calls, tmp_path):
 
 def test_it_installs_again_when_the_requirements_change(calls, tmp_path, monkeypatch):
     oracle.make_environment(tmp_path)
-    (tmp_path / "pyvenv.cfg").touch()
     changed = tmp_path / "requirements.txt"
     changed.write_text("torch==3.0")
     monkeypatch.setattr(oracle, "REQUIREMENTS", changed)
@@ -61,14 +60,21 @@ def test_without_the_network_it_says_so_and_tries_again_next_time(calls, tmp_pat
     calls.run.failing = "pip"
     with pytest.raises(SystemExit, match="needs the network"):
         oracle.make_environment(tmp_path)
-    assert not (tmp_path / oracle.STAMP).exists()
+    calls.run.failing = None
+    oracle.make_environment(tmp_path)
+    assert [words[2] for words in calls.seen] == ["venv", "pip"] * 2
+    oracle.make_environment(tmp_path)
+    assert len(calls.seen) == 4
 
 
-def test_a_folder_of_other_things_is_not_emptied(calls, tmp_path):
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(SystemExit, match="no virtual environment"):
+@pytest.mark.parametrize("file", ["thesis.tex", "pyvenv.cfg"])
+def test_a_folder_of_other_things_is_not_emptied(calls, tmp_path, file):
+    """Nor is a virtual environment that another program made."""
+    (tmp_path / file).touch()
+    with pytest.raises(SystemExit, match=r"is not of this program; empty it, or name another"):
         oracle.make_environment(tmp_path)
     assert calls.seen == []
+    assert (tmp_path / file).exists()
 
 
 def test_a_full_disk_is_refused(calls, tmp_path, monkeypatch):

@@ -42,16 +42,20 @@ def main() -> None:
 
 
 def make_environment(folder: Path) -> None:
-    """Install the pinned libraries into a virtual environment, unless they are there."""
+    """Install the pinned libraries into a virtual environment, unless they are there.
+
+    The stamp says that a folder is ours, and what has been installed there.
+    """
     stamp = folder / STAMP
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
-        sys.exit(f"{folder} is no virtual environment, and would be emptied; name another folder")
+    if folder.exists() and any(folder.iterdir()) and not stamp.exists():
+        sys.exit(f"{folder} is not of this program; empty it, or name another folder")
     require_space(folder)
     print(f"Installing the reference libraries into {folder} (5.5 GB, once) ...", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+    stamp.write_text("unfinished")
     pip = [python(folder), "-m", "pip", "install", "--disable-pip-version-check"]
     if subprocess.run([*pip, "-r", REQUIREMENTS]).returncode:
         sys.exit(

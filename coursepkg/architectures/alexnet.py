@@ -1,8 +1,8 @@
 r"""AlexNet: the network that won the ImageNet challenge of 2012 (Krizhevsky et al., 2012).
 
-Five convolutions and three fully connected layers. New were its size, the ReLU in place of tanh
-(section 3.1), two graphics cards that share one network (3.2), local response normalisation (3.3)
-and dropout (4.2).
+Five convolutions and three fully connected layers. What made it work: its size, the ReLU in place
+of tanh (section 3.1), two graphics cards that share one network (3.2), local response normalisation
+(3.3) and dropout (4.2). ReLU and dropout were known; the paper cites both.
 
 One builder makes three forms of it:
 
@@ -24,9 +24,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from coursepkg.architectures.lrn import local_response_norm
 from coursepkg.architectures.registry import register
 
-__all__ = ["VARIANTS", "AlexNet", "Variant", "alexnet", "local_response_norm"]
+__all__ = ["VARIANTS", "AlexNet", "Variant", "alexnet"]
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,6 @@ VARIANTS = {
 }
 #: Kernel, stride and padding of the five convolutions, and whether pooling follows.
 WINDOWS = ((11, 4, 2, True), (5, 1, 2, True), (3, 1, 1, False), (3, 1, 1, False), (3, 1, 1, True))
-
-
-def local_response_norm() -> nn.LocalResponseNorm:
-    r"""Return the normalisation of section 3.3 with its constants: n = 5, 1e-4, 0.75 and k = 2.
-
-    PyTorch divides by n inside, so it is given n times the paper's alpha. The operator itself is
-    written in `coursepkg.convolution.normalization`.
-    """
-    return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)
 
 
 class AlexNet(nn.Module):

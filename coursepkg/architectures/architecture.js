@@ -101,7 +101,7 @@ function seen(field) {
 
 const NOT_RUN = "in training only";
 const HINT = "Choose a block with the mouse or the arrow keys; choose it again, or press Enter, " +
-  "to step inside.";
+  "to step inside, Escape to come back.";
 const runs = ({ shape }) => shape.length > 0;
 const output = (each) => (runs(each) ? times(each.shape) : NOT_RUN);
 const bySide = (sizes) => sizes.join("×"); // where there is little room

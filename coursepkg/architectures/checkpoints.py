@@ -10,8 +10,15 @@ or the model stays as it was.
 
 from __future__ import annotations
 
+import io
+import pickletools
 import re
-from collections.abc import Callable, Mapping
+import reprlib
+import warnings
+import zipfile
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +34,18 @@ from coursepkg.data.downloads import cache_folder, fetch
 __all__ = ["WEIGHTS", "Weights", "load_checkpoint", "official_weights", "pretrained"]
 
 Model = TypeVar("Model", bound=nn.Module)
+
+#: What the pickle of a plain state_dict names.
+TENSORS = re.compile(
+    r"collections\.(OrderedDict|Counter)|torch\.\w+\._(rebuild\w+|get_layout)"
+    r"|torch\.(\w+\.)*(\w*Storage|\w*Tensor|Parameter|Size)|torch\.(device|bool|[a-z]+\d+\w*)"
+)
+
+#: Formats of numbers, and those whose every number they hold.
+HELD = {
+    torch.float32: (torch.float16, torch.bfloat16),
+    torch.float64: (torch.float16, torch.bfloat16, torch.float32),
+}
 
 MEAN, STD, HALF = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (0.5, 0.5, 0.5)
 
@@ -52,6 +71,8 @@ class Weights:
         What is taken off the channels of an image in [0, 1], and what they are divided by.
     auxiliary : tuple of str
         Attributes of the auxiliary heads whose weights the file holds as well.
+    auxiliary_trained : bool
+        Whether these heads were trained.
     source : str
         Who publishes the file and the numbers.
     """
@@ -66,6 +87,7 @@ class Weights:
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
     auxiliary: tuple[str, ...] = ()
+    auxiliary_trained: bool = True
     source: str = "torchvision 0.29.1"
 
     @property
@@ -163,6 +185,7 @@ WEIGHTS: dict[str, dict[str, Weights]] = {
             mean=HALF,
             std=HALF,
             auxiliary=("aux1", "aux2"),
+            auxiliary_trained=False,
         )
     },
     "inception_v3": {
@@ -374,8 +397,8 @@ def pretrained(
 ) -> Model:
     r"""Build a network and load official weights into it, after fetching them if need be.
 
-    The network is built on the meta device, so that no time goes into random weights, and takes
-    the tensors of the file for its own.
+    The network is built first, so that a wrong setting costs no download. It is built on the meta
+    device, so that no time goes into random weights.
 
     Parameters
     ----------
@@ -409,14 +432,14 @@ def pretrained(
             f"num_classes={settings['num_classes']} with weights={weights!r}, which tell apart "
             f"1000 classes; use replace_head(model, {settings['num_classes']}) afterwards"
         )
-    if name == "googlenet":
+    if not chosen.auxiliary_trained:
         settings.setdefault("aux_logits", False)
-    path = fetch(chosen.url, chosen.sha256, cache_folder() / "weights")
     with torch.device("meta"):
         model = build(**settings)
+    path = fetch(chosen.url, chosen.sha256, cache_folder() / "weights")
     absent = tuple(f"{part}." for part in chosen.auxiliary if getattr(model, part) is None)
     state = _read(path)
-    _fill(model, {k: v for k, v in state.items() if not k.startswith(absent or ("\0",))}, path)
+    _fill(model, {k: v for k, v in state.items() if not k.startswith(absent)}, path)
     return model
 
 
@@ -426,16 +449,18 @@ def load_checkpoint(model: Model, path: Path | str) -> Model:
     Parameters
     ----------
     model : Module
-        Any; changed in place if everything fits, and not at all otherwise. One on the meta device
-        takes the tensors of the file for its own; any other copies them, to its own device.
+        Any; changed in place if everything fits, and not at all otherwise. The numbers are copied
+        to where the model has its own. What it has on the meta device gets memory on the CPU,
+        each name for itself; buffers that are not part of the state stay there.
     path : Path or str
         A file that ends in ``.safetensors``, ``.pth`` or ``.pt``. It holds a dictionary of
         tensors with the names of ``model.state_dict()``, or has it under the key ``state_dict``
         or ``model`` beside other things, which are ignored. If all names begin with ``module.``,
-        as those of `torch.nn.DataParallel`, that is taken off. Old names of official files are
-        understood: ``norm.1`` of DenseNet, ``linear_1`` of ViT. Files older than PyTorch 0.4.1 lack
-        batch normalisation's ``num_batches_tracked``; then it counts from 0. Numbers in half
-        precision fit a model in single precision, which holds them exactly, but not the reverse.
+        as those of `torch.nn.DataParallel`, and those of the model do not, that is taken off. Old
+        names of official files are understood if the model has none such: ``norm.1`` of DenseNet,
+        ``linear_1`` of ViT. Files older than PyTorch 0.4.1 have no ``num_batches_tracked`` of
+        batch normalisation at all; then it counts from 0. Numbers in half precision fit a model in
+        single precision, which holds them exactly, but not the reverse.
 
     Returns
     -------
@@ -448,12 +473,14 @@ def load_checkpoint(model: Model, path: Path | str) -> Model:
         If there is no such file.
     ValueError
         If the file ends in something else, is no checkpoint, contains code, or does not fit. The
-        message then lists the keys that are missing, surplus, or of another shape or dtype.
+        message then lists the keys that are missing, surplus, given twice under an old and a new
+        name, or of another shape or dtype.
 
     Notes
     -----
     ``.pth`` files are pickles, which can contain calls of any function. They are read with
     ``weights_only=True``, which knows tensors and plain containers and refuses everything else.
+    What is refused is then searched for the names of functions, without running it.
     ``.safetensors`` have no place for code.
 
     Examples
@@ -469,7 +496,7 @@ def load_checkpoint(model: Model, path: Path | str) -> Model:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    r"""Return the tensors of a file, with the names of today."""
+    r"""Return the tensors of a file by their names."""
     if path.suffix not in (".safetensors", ".pth", ".pt"):
         raise ValueError(f"{path} ends in {path.suffix!r}; pass a .safetensors, .pth or .pt file")
     if not path.is_file():
@@ -484,25 +511,86 @@ def _read(path: Path) -> dict[str, Tensor]:
             "with tensors; save model.state_dict()"
         )
     for name, value in state.items():
-        if not isinstance(value, Tensor) or not isinstance(name, str):
+        if not isinstance(name, str) or not _is_plain(value):
+            kind = Tensor.type(value) if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(
-                f"{path} is no checkpoint: {name!r} is a {type(value).__name__}, no tensor with a "
-                "name; save model.state_dict()"
+                f"{path} is no checkpoint: {_short(name)} is a {kind}, no plain tensor with a "
+                "name; save model.state_dict() of a model on the CPU"
             )
-    prefix = "module." if all(name.startswith("module.") for name in state) else ""
-    return {_modern(name.removeprefix(prefix)): value for name, value in state.items()}
+    return dict(state)
+
+
+def _is_plain(value: Any) -> bool:
+    r"""Whether a value is a tensor with a number in memory for each of its places."""
+    return (
+        isinstance(value, Tensor)
+        and value.device.type == "cpu"
+        and value.layout == torch.strided
+        and not (value.is_nested or value.is_quantized)
+    )
+
+
+def _short(name: Any) -> str:
+    r"""Return a name as Python writes it, which no terminal obeys, cut if it is long."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 80
+    return short.repr(name)
 
 
 def _read_pickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a hostile pickle can raise anything
-        if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
-            raise ValueError(
-                f"{path} contains code: it would call {found[1]} while it is read, and has not "
-                "been run; get the weights as .safetensors, or as a plain state_dict"
-            ) from None
-        raise ValueError(f"{path} is no checkpoint: {_first_line(error)}") from None
+        with warnings.catch_warnings(action="ignore"):  # of protocols other than 2
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # a hostile pickle can raise anything
+        code = [name for name in _globals(path) if not TENSORS.fullmatch(name)]
+    if code:
+        raise ValueError(
+            f"{path} contains code: it would call {_short(code[0])[1:-1]} while it is read, and "
+            "has not been run; get the weights as .safetensors, or as a plain state_dict"
+        )
+    raise ValueError(
+        f"{path} is no checkpoint: it is damaged, or not what torch.save writes of tensors by "
+        "default; get it again, or save model.state_dict()"
+    )
+
+
+def _globals(path: Path) -> Iterator[str]:
+    r"""Yield the functions and classes that the pickles of a file name, without running them."""
+    content = path.read_bytes()
+    with suppress(Exception):  # what is no pickle, or behind the last one
+        for stream in map(io.BytesIO, _pickles(content)):
+            while stream.tell() < len(stream.getvalue()):
+                yield from _named(stream)
+
+
+def _pickles(content: bytes) -> Iterator[bytes]:
+    r"""Yield the bytes with pickles: all of them, or the ``.pkl`` files of a zip archive."""
+    if not content.startswith(b"PK\3\4"):
+        yield content
+        return
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    for name in archive.namelist():
+        if name.endswith(".pkl"):
+            yield archive.open(name).read(len(content))  # not packed, it is no longer than that
+
+
+def _named(stream: io.BytesIO) -> Iterator[str]:
+    r"""Yield the functions and classes that the next pickle names."""
+    memo: dict[Any, str] = {}
+    pushed = deque(["?", "?"], maxlen=2)  # the last strings on the stack
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name in ("GLOBAL", "INST"):
+            yield str(argument).replace(" ", ".")
+        elif opcode.name == "STACK_GLOBAL":
+            yield ".".join(pushed)
+        elif opcode.name == "MEMOIZE":
+            memo[len(memo)] = pushed[-1]
+        elif opcode.name.endswith("PUT"):
+            memo[argument] = pushed[-1]
+        elif opcode.name.endswith("GET"):
+            pushed.append(memo.get(argument, "?"))
+        elif isinstance(argument, str):
+            pushed.append(argument)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -512,36 +600,49 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is no checkpoint: {_first_line(error)}") from None
+        raise ValueError(
+            f"{path} is no checkpoint: it is damaged, or not in the format of safetensors "
+            f"({_short(str(error))}); get it again"
+        ) from None
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _modern(name: str) -> str:
-    r"""Return what an old name is called today.
+def _renamed(name: str, own: Collection[str]) -> str:
+    r"""Return what an old name is called today, unless it is one of the model's own.
 
     DenseNet's first files have a dot before the number, which PyTorch 0.4 forbade in names of
     modules; ViT's call the layers of a block's perceptron ``linear_1`` and ``linear_2``.
     """
+    if name in own:
+        return name
     name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
     return name.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3.")
 
 
-def _fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def _prefix(names: Collection[str]) -> str:
+    r"""Return the prefix of `torch.nn.DataParallel` if all names have it."""
+    return "module." if all(name.startswith("module.") for name in names) else ""
+
+
+def _fill(model: nn.Module, found: Mapping[str, Tensor], path: Path) -> None:
     r"""Put the tensors into the model if they fit it, each and all."""
-    own, state = model.state_dict(), dict(state)
-    for name, value in own.items():
-        if name.endswith("num_batches_tracked"):
-            state.setdefault(name, torch.zeros_like(value, device="cpu"))
+    own = model.state_dict()
+    surplus_prefix = _prefix(found).removeprefix(_prefix(own))
+    names = [_renamed(name.removeprefix(surplus_prefix), own) for name in found]
+    state = dict(zip(names, found.values(), strict=True))
+    if not any(name.endswith("num_batches_tracked") for name in names):
+        state |= {
+            name: torch.zeros_like(value, device="cpu")
+            for name, value in own.items()
+            if name.endswith("num_batches_tracked")
+        }
     problems = [
-        *_counted("missing", [name for name in own if name not in state]),
-        *_counted("surplus", [name for name in state if name not in own]),
+        *_counted("missing", [_short(name) for name in own if name not in state]),
+        *_counted("surplus", [_short(name) for name in state if name not in own]),
+        *_counted("given twice", [_short(k) for k, count in Counter(names).items() if count > 1]),
         *_counted(
             "different",
             [
-                f"{name}: {_described(state[name])} instead of {_described(value)}"
+                f"{_short(name)}: {_described(state[name])} instead of {_described(value)}"
                 for name, value in own.items()
                 if name in state and not _fits(state[name], value)
             ],
@@ -550,13 +651,12 @@ def _fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     if problems:
         raise ValueError(
             f"{path} does not fit {type(model).__name__}, which stays as it was; of its "
-            f"{len(own)} keys and the {len(state)} of the file, {'; '.join(problems)}"
+            f"{len(own)} keys and the {len(found)} of the file, {'; '.join(problems)}"
         )
-    if any(value.is_meta for value in own.values()):
-        model.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()}, assign=True)
-        return
+    memory = {k: torch.empty_like(v, device="cpu") for k, v in own.items() if v.is_meta}
+    model.load_state_dict(memory, strict=False, assign=True)
     with torch.no_grad():
-        for name, value in own.items():
+        for name, value in model.state_dict().items():
             value.copy_(state[name])
 
 
@@ -571,12 +671,8 @@ def _counted(what: str, items: list[str], shown: int = 3) -> list[str]:
 
 def _fits(found: Tensor, own: Tensor) -> bool:
     r"""Whether a tensor has the right shape, and a dtype that the right one holds exactly."""
-    wider = found.is_floating_point() and torch.promote_types(found.dtype, own.dtype) == own.dtype
-    plain = found.layout == torch.strided
-    return plain and found.shape == own.shape and (wider or found.dtype == own.dtype)
+    return found.shape == own.shape and found.dtype in (own.dtype, *HELD.get(own.dtype, ()))
 
 
 def _described(tensor: Tensor) -> str:
-    kind = str(tensor.dtype).removeprefix("torch.")
-    layout = "" if tensor.layout == torch.strided else f" {tensor.layout}".replace("torch.", "")
-    return f"{tuple(tensor.shape)} {kind}{layout}"
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"

@@ -70,8 +70,9 @@ class Comparison(NamedTuple):
 def compare(names: Iterable[str]) -> list[Comparison]:
     r"""Count what networks cost, and look up how good their first official weights are.
 
-    Of several official weights the first are taken, which were trained much as in the papers. The
-    second ones owe their better numbers to longer training, not to the network.
+    Of several official weights the first are taken. Those of ResNet and VGG were trained much as in
+    the papers. Those of SE-ResNet, EfficientNet, ConvNeXt and ViT were not, and owe a part of their
+    numbers to newer recipes.
 
     Parameters
     ----------

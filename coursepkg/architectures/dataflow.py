@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from coursepkg.architectures.summary import tensors
 from coursepkg.training import mode
 from coursepkg.validation import integer, pair
 
@@ -221,8 +222,8 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         r"""Call a function of PyTorch and note it."""
         output = func(*args, **(kwargs or {}))
-        read = [t for t in _tensors((args, kwargs)) if id(t) in self.made_by]
-        made = list(_tensors(output))
+        read = [t for t in tensors((args, kwargs)) if id(t) in self.made_by]
+        made = list(tensors(output))
         if read and made:
             number = len(self.reads)
             self.reads.append(tuple(dict.fromkeys(self.made_by[id(t)] for t in read)))
@@ -230,7 +231,7 @@ class _Recorder(TorchFunctionMode):
             self.alive += made
             shapes = tuple(read[0].shape[1:]), tuple(made[0].shape[1:])
             functions = range(number, number + 1)
-            held = {t.untyped_storage()._cdata for t in _tensors((args, kwargs))}
+            held = {t.untyped_storage()._cdata for t in tensors((args, kwargs))}
             new = [t for t in made if t.untyped_storage()._cdata not in held]
             memory = sum(t.numel() * t.element_size() for t in new)
             call = _Call("", 0, func.__name__.strip("_"), *shapes, memory, functions)
@@ -250,7 +251,7 @@ class _Recorder(TorchFunctionMode):
 
     def _begin(self, module: nn.Module, input: Any) -> None:
         call = _Call(self.names[module], self.turns[module], module)
-        call.before = next((tuple(t.shape[1:]) for t in _tensors(input)), ())
+        call.before = next((tuple(t.shape[1:]) for t in tensors(input)), ())
         call.functions = range(len(self.reads), len(self.reads))
         self.turns[module] += 1
         self.running[-1].parts.append(call)
@@ -258,19 +259,8 @@ class _Recorder(TorchFunctionMode):
 
     def _end(self, module: nn.Module, input: Any, output: Any) -> None:
         call = self.running.pop()
-        call.shape = next((tuple(t.shape[1:]) for t in _tensors(output)), ())
+        call.shape = next((tuple(t.shape[1:]) for t in tensors(output)), ())
         call.functions = range(call.functions.start, len(self.reads))
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    r"""Yield the tensors in a value, which may be nested."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
 
 
 def _sources(root: _Call, reads: Sequence[tuple[int, ...]]) -> list[set[int]]:

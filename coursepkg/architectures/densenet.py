@@ -252,7 +252,8 @@ def densenet121(*, num_classes: int = 1000) -> DenseNet:
 def densenet161(*, num_classes: int = 1000) -> DenseNet:
     r"""DenseNet-161: blocks of 6, 12, 36 and 24 layers, k = 48.
 
-    Not in table 1 of Huang et al. (2017), where k = 32 throughout; the authors' code has it.
+    Not in table 1 of Huang et al. (2017) as published at the conference, where k = 32 throughout;
+    the authors' code has it.
     """
     return DenseNet(48, (6, 12, 36, 24), 96, num_classes=num_classes)
 

@@ -181,6 +181,7 @@ def _dealt(layers: Sequence[Row], nodes: Sequence[Node]) -> tuple[list[Row], dic
             for share, node, sees in others
         ]
         rest = row.memory - sum(part.memory for part in parts)
+        assert rest >= 0, f"the shares of {row.name} hold more bytes than its row"
         places[run] = list(range(len(rows), len(rows) + len(parts) + 1))
         rows += [*parts, row._replace(memory=rest)]
     return rows, places

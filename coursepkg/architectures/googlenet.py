@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coursepkg.architectures.alexnet import local_response_norm
+from coursepkg.architectures.lrn import local_response_norm
 from coursepkg.architectures.registry import register
 
 __all__ = [
@@ -266,7 +266,6 @@ class GoogLeNet(nn.Module):
         conv: Callable[..., nn.Module] = PlainConv2d if paper else BasicConv2d
 
         inception = partial(Inception, size5=5 if paper else 3, conv=conv)
-        self.aux_logits = aux_logits
         self.conv1 = conv(3, 64, kernel_size=7, stride=2, padding=3)
         self.maxpool1 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.norm = local_response_norm() if paper else nn.Identity()

@@ -46,7 +46,9 @@ ROW7, COLUMN7 = (
 
 
 class InceptionA(nn.Module):
-    r"""1 x 1, 5 x 5, two of 3 x 3, and average pooling side by side: figure 5 of the paper.
+    r"""1 x 1, 5 x 5, two of 3 x 3, and average pooling side by side.
+
+    Figure 5 of the paper, but for the 5 x 5 branch, which has one 3 x 3 there.
 
     Parameters
     ----------
@@ -254,7 +256,6 @@ class InceptionV3(nn.Module):
     ) -> None:
         r"""Make the layers, then draw the weights."""
         super().__init__()
-        self.aux_logits = aux_logits
         self.Conv2d_1a_3x3 = BasicConv2d(3, 32, kernel_size=3, stride=2)
         self.Conv2d_2a_3x3 = BasicConv2d(32, 32, kernel_size=3)
         self.Conv2d_2b_3x3 = BasicConv2d(32, 64, kernel_size=3, padding=1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -70,6 +70,17 @@ def register(
 ) -> Callable[[Callable[..., Model]], Callable[..., Model]]:
     r"""Enter a builder into `MODELS` under its own name, and give it the argument `weights`.
 
+    The factory that results takes, by keyword only,
+
+    - `weights`: None for random ones, which is the default, "DEFAULT", or a name such as
+      "IMAGENET1K_V1" of what is to be downloaded and loaded;
+    - `num_classes`, which it checks;
+    - the other arguments of the builder.
+
+    So torchvision's arguments that a builder here has not, such as `progress`, `dropout` or
+    `norm_layer`, raise a TypeError. The class of a network, such as
+    `coursepkg.architectures.vgg.VGG`, takes more settings than its builders.
+
     Parameters
     ----------
     family, input_size, reference
@@ -91,6 +102,8 @@ def register(
 
         @functools.wraps(build)
         def factory(*, weights: str | None = None, **settings: Any) -> Model:
+            if "num_classes" in settings:
+                settings["num_classes"] = integer("num_classes", settings["num_classes"], 1)
             if weights is None:
                 return build(**settings)
             return pretrained(name, weights, build, settings)
@@ -157,7 +170,8 @@ def get_model(name: str, weights: str | None = None, **settings: Any) -> nn.Modu
     Raises
     ------
     ValueError
-        If there is no such network, or no such weights.
+        If there is no such network, or no such weights, or `num_classes` is no integer of at
+        least 1.
     TypeError
         If the builder knows no such setting.
 
@@ -167,9 +181,9 @@ def get_model(name: str, weights: str | None = None, **settings: Any) -> nn.Modu
     >>> get_model("lenet5", num_classes=7)(torch.zeros(1, 1, 32, 32)).shape
     torch.Size([1, 7])
     """
-    if name not in MODELS:
-        near = difflib.get_close_matches(str(name), MODELS) or ["see list_models()"]
-        raise ValueError(f"name={name!r} is no network here; did you mean {' or '.join(near)}?")
+    if not isinstance(name, str) or name not in MODELS:
+        advice = _nearest(name, MODELS) or "see list_models()"
+        raise ValueError(f"name={name!r} is no network here; {advice}")
     return MODELS[name].factory(weights=weights, **settings)
 
 
@@ -193,7 +207,7 @@ def cut_head(model: Model) -> Model:
     Raises
     ------
     ValueError
-        If the class of the model names no heads, or the head is cut off already.
+        If the class of the model names no heads, or its head is not there any more.
 
     Examples
     --------
@@ -228,8 +242,8 @@ def replace_head(model: Model, num_classes: int) -> Model:
     Raises
     ------
     ValueError
-        If the class of the model names no heads, `num_classes` is no integer of at least 1, or
-        the head has been cut off.
+        If the class of the model names no heads, `num_classes` is no integer of at least 1, or a
+        head has been cut off or replaced by something else. The model is unchanged then.
 
     Examples
     --------
@@ -239,8 +253,9 @@ def replace_head(model: Model, num_classes: int) -> Model:
     torch.Size([2, 3])
     """
     num_classes = integer("num_classes", num_classes, 1)
-    for name in _heads(model):
-        model.set_submodule(name, _fresh(model.get_submodule(name), num_classes))
+    layers = {name: _fresh(name, model.get_submodule(name), num_classes) for name in _heads(model)}
+    for name, layer in layers.items():
+        model.set_submodule(name, layer)
     return model
 
 
@@ -263,11 +278,13 @@ class Features(nn.Module):
                 f"model is a {type(model).__name__} without forward_features; "
                 "pass a network of this package, or use hooks of your own"
             )
-        names = dict(model.named_modules())
+        if isinstance(layers, str):
+            raise ValueError(f"layers={layers!r} is one name; pass [{layers!r}]")
+        names = [name for name, _ in model.named_modules() if name]
         for name in layers or ():
             if name not in names:
-                near = difflib.get_close_matches(str(name), names) or ["see model.named_modules()"]
-                raise ValueError(f"layers: {name!r} is not in this model; did you mean {near[0]}?")
+                advice = _nearest(name, names) or "see model.named_modules()"
+                raise ValueError(f"layers: {name!r} is not in this model; {advice}")
         self.model, self.layers = model, layers
 
     def forward(self, input: Tensor) -> Any:
@@ -314,8 +331,8 @@ def features_only(model: nn.Module, layers: Sequence[str] | None = None) -> Feat
     Raises
     ------
     ValueError
-        If the model has no `forward_features` or no such layer; when it runs, if a layer does not
-        run before the head.
+        If the model has no `forward_features` or no such layer, or `layers` is a string; when it
+        runs, if a layer does not run before the head.
 
     Examples
     --------
@@ -339,15 +356,30 @@ def _heads(model: nn.Module) -> list[str]:
             "this package, or set the layer yourself, as in model.fc = nn.Linear(...)"
         )
     there = [name for name in names if getattr(model, name.split(".")[0]) is not None]
-    if isinstance(model.get_submodule(there[0]), nn.Identity):
+    layers = dict(model.named_modules(remove_duplicate=False))
+    if missing := [name for name in there if name not in layers]:
+        raise ValueError(f"this model has no layer {missing[0]} any more; build the model anew")
+    if isinstance(layers[there[0]], nn.Identity):
         raise ValueError(f"the head of this model, {there[0]}, is cut off; build the model anew")
     return there
 
 
-def _fresh(layer: Any, num_classes: int) -> nn.Module:
+def _nearest(name: object, known: Iterable[str]) -> str:
+    r"""Return a question that names what is written nearly so, or nothing."""
+    near = difflib.get_close_matches(str(name), known)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def _fresh(name: str, layer: Any, num_classes: int) -> nn.Module:
     r"""Return a new layer like a linear layer or a convolution, with other outputs."""
+    if not isinstance(layer, nn.Linear | nn.Conv2d):
+        raise ValueError(
+            f"the head {name} is a {type(layer).__name__}; only linear layers and convolutions "
+            f"are replaced, so set it yourself, as in model.{name} = nn.Linear(...)"
+        )
     like: dict[str, Any] = {"bias": layer.bias is not None}
     like |= {"device": layer.weight.device, "dtype": layer.weight.dtype}
     if isinstance(layer, nn.Linear):
         return nn.Linear(layer.in_features, num_classes, **like)
-    return nn.Conv2d(layer.in_channels, num_classes, layer.kernel_size, **like)
+    height, width = layer.kernel_size
+    return nn.Conv2d(layer.in_channels, num_classes, (height, width), **like)

@@ -4,10 +4,10 @@ He, Zhang, Ren & Sun, "Deep Residual Learning for Image Recognition" (2016). New
 block computes H(x) = F(x) + x, and its layers learn only the difference F. The networks have few
 other ideas: a stem, four stages of equal blocks, one average over the maps, one linear layer.
 
-Names and numbers are torchvision's. It departs from the paper in one place: a bottleneck block
-that halves the maps does so in its 3 × 3 convolution, the paper in the 1 × 1 before it (section
-4.1 with figure 5). The shortcut of a block that changes the shape is a projection (option B of
-section 3.3).
+Names and numbers are torchvision's. It departs from the authors' in one place: a bottleneck block
+that halves the maps does so in its 3 × 3 convolution, the model that the authors published in the
+1 × 1 before it; the paper says only which blocks do (table 1). The shortcut of a block that changes
+the shape is a projection (option B of section 3.3).
 
 ResNeXt (Xie et al. 2017) splits the 3 × 3 convolution into groups, and wide networks (Zagoruyko &
 Komodakis 2016) give it more channels; both are settings here. `path_lengths` counts the ways that
@@ -154,7 +154,7 @@ class Bottleneck(ResidualBlock):
     in_channels, channels : int
         The block ends with `4 * channels` channels.
     stride : int
-        Of the 3 × 3 convolution; in the paper, of the 1 × 1 before it.
+        Of the 3 × 3 convolution; in the authors' model, of the 1 × 1 before it.
     downsample : Module, optional
         The shortcut, where it is not the identity.
     groups : int

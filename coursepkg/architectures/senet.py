@@ -11,18 +11,16 @@ convolution, and every branch begins with 0.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor, nn
 
 from coursepkg.architectures.registry import register
-from coursepkg.architectures.resnet import ResidualBlock, ResNet
+from coursepkg.architectures.resnet import Bottleneck, ResNet
 from coursepkg.architectures.squeeze_excitation import SqueezeExcitation
 
 __all__ = ["SEBottleneck", "seresnet50"]
 
 
-class SEBottleneck(ResidualBlock):
+class SEBottleneck(Bottleneck):
     r"""A bottleneck that weights the channels of its branch before it adds them to the input.
 
     Parameters
@@ -46,8 +44,6 @@ class SEBottleneck(ResidualBlock):
     8464
     """
 
-    expansion: ClassVar[int] = 4
-
     def __init__(
         self,
         in_channels: int,
@@ -58,28 +54,14 @@ class SEBottleneck(ResidualBlock):
         width_per_group: int = 64,
     ) -> None:
         r"""Make the layers of the branch."""
-        super().__init__()
-        width = channels * width_per_group // 64 * groups
+        super().__init__(in_channels, channels, stride, None, groups, width_per_group)
         out_channels = channels * self.expansion
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, groups=groups, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
         self.se = SqueezeExcitation(out_channels, out_channels // 16)
-        self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
     def residual(self, input: Tensor) -> Tensor:
         r"""(N, C, H, W) -> (N, 4 * channels, H / stride, W / stride)."""
-        out = self.relu(self.bn1(self.conv1(input)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        return self.se(self.bn3(self.conv3(out)))  # type: ignore[no-any-return]
-
-    def last_norm(self) -> nn.BatchNorm2d:
-        r"""Return the batch norm before the squeeze."""
-        return self.bn3
+        return self.se(super().residual(input))  # type: ignore[no-any-return]
 
 
 @register("senet", reference="timm 1.0.31")

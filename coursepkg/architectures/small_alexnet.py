@@ -11,15 +11,15 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from coursepkg.architectures.alexnet import local_response_norm
+from coursepkg.architectures.lrn import local_response_norm
 
-__all__ = ["ACTIVATIONS", "NORMS", "STARTS", "SmallAlexNet"]
+__all__ = ["ACTIVATIONS", "INITS", "NORMS", "SmallAlexNet"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 NORMS = ("none", "local", "batch")
 #: How the weights of a layer begin: the standard deviation of AlexNet's paper, that of Glorot &
 #: Bengio (2010), and that of He et al. (2015).
-STARTS: dict[str, Callable[[Tensor], Tensor]] = {
+INITS: dict[str, Callable[[Tensor], Tensor]] = {
     "alexnet": lambda weight: nn.init.normal_(weight, std=0.01),
     "glorot": nn.init.xavier_normal_,
     "he": nn.init.kaiming_normal_,
@@ -37,7 +37,7 @@ class SmallAlexNet(nn.Module):
         "none"; "local" puts local response normalisation *behind* the activation of the first two
         layers, as AlexNet does; "batch" puts batch normalisation *before* the activation of all
         five convolutions, as Ioffe & Szegedy (2015) do.
-    start : str
+    init : str
         "alexnet", "glorot" or "he"; biases begin at zero.
     dropout : float
         Before the last layer.
@@ -50,7 +50,7 @@ class SmallAlexNet(nn.Module):
     Raises
     ------
     ValueError
-        If there is no such activation, normalisation or start.
+        If there is no such activation, normalisation or initialisation.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class SmallAlexNet(nn.Module):
         self,
         activation: str = "relu",
         norm: str = "none",
-        start: str = "he",
+        init: str = "he",
         dropout: float = 0.0,
     ) -> None:
         r"""Make the layers, then draw the weights."""
@@ -70,7 +70,7 @@ class SmallAlexNet(nn.Module):
         for name, value, table in (
             ("activation", activation, ACTIVATIONS),
             ("norm", norm, NORMS),
-            ("start", start, STARTS),
+            ("init", init, INITS),
         ):
             if value not in table:
                 raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(table)}")
@@ -97,7 +97,7 @@ class SmallAlexNet(nn.Module):
         )
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                STARTS[start](layer.weight)
+                INITS[init](layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
 

@@ -42,9 +42,8 @@ class StochasticDepth(nn.Module):
     --------
     >>> import torch
     >>> block = StochasticDepth(0.5)
-    >>> _ = torch.manual_seed(0)
-    >>> block(torch.ones(6, 1)).flatten()
-    tensor([0., 0., 2., 0., 0., 0.])
+    >>> block(torch.ones(600, 1)).unique()
+    tensor([0., 2.])
     >>> block.eval()(torch.ones(6, 1)).flatten()
     tensor([1., 1., 1., 1., 1., 1.])
     """

@@ -32,7 +32,7 @@ from coursepkg.convolution.torch_models import Summary, table
 from coursepkg.training import mode
 from coursepkg.validation import integer
 
-__all__ = ["ModelSummary", "Row", "summary"]
+__all__ = ["ModelSummary", "Row", "summary", "tensors"]
 
 aten = torch.ops.aten
 
@@ -251,7 +251,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             above.macs += call.macs
             above.memory += call.memory
         elif call.leaf or any(own) or level == self.depth:
-            first = next(_tensors(output))
+            first = next(tensors(output))
             seen = self.seen.get(first, _Seen((), {"h": None, "w": None}))
             height, width = (f and f.size for f in (seen.fields["h"], seen.fields["w"]))
             row = Row(call.name, call.kind, tuple(first.shape[1:]), *own, (height, width))
@@ -263,18 +263,18 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         r"""Run an operation and note it."""
         out = func(*args, **(kwargs or {}))
         call, count = self.stack[-1], _MACS.get(func.overloadpacket)
-        for name in {self.names.get(id(t), "") for t in _tensors(args)}:
+        for name in {self.names.get(id(t), "") for t in tensors(args)}:
             call.parameters += self.sizes.pop(name, 0)
         call.macs += count(args, out) if count else 0
         call.memory += _new_bytes(func, out)
-        if any(t in self.seen for t in _tensors(args)):
-            for tensor in _tensors(out):
+        if any(t in self.seen for t in tensors(args)):
+            for tensor in tensors(out):
                 self.seen[tensor] = self._follow(func, args, tensor)
         return out
 
     def _follow(self, func: Any, args: tuple[Any, ...], out: Tensor) -> _Seen:
         r"""Return what the units of a result see, given what those of the arguments see."""
-        operation, known = func.overloadpacket, [self.seen.get(t) for t in _tensors(args)]
+        operation, known = func.overloadpacket, [self.seen.get(t) for t in tensors(args)]
         if operation in _PRODUCTS:
             found = _product(known[-2], known[-1], out)
         elif operation in _RULES and known[0]:
@@ -309,15 +309,21 @@ def _calls(model: nn.Module, trace: _Trace) -> Iterator[None]:
             handle.remove()
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    r"""Yield the tensors in nested tuples, lists and dictionaries."""
+def tensors(value: Any) -> Iterator[Tensor]:
+    r"""Yield the tensors in nested tuples, lists and dictionaries.
+
+    Examples
+    --------
+    >>> sum(int(tensor) for tensor in tensors([torch.tensor(1), {"a": (torch.tensor(2), 5)}]))
+    3
+    """
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (tuple, list)):
         for part in value:
-            yield from _tensors(part)
+            yield from tensors(part)
     elif isinstance(value, dict):
-        yield from _tensors(tuple(value.values()))
+        yield from tensors(tuple(value.values()))
 
 
 def _new_bytes(func: Any, out: Any) -> int:
@@ -331,7 +337,7 @@ def _new_bytes(func: Any, out: Any) -> int:
     first = func._schema.returns[:1]
     if not first or first[0].alias_info is not None:
         return 0
-    results = list(_tensors(out))
+    results = list(tensors(out))
     if len(func._schema.returns) > 1:
         results = results[:1]
     return sum(activation_bytes(t.shape, t.dtype.itemsize) for t in results)

@@ -1,7 +1,8 @@
 r"""Full data sets and other large files, fetched on request, checked by SHA-256 and kept.
 
 Nothing here runs on the pages of the book unless ``COURSE_SCALE=full`` is set. A transfer that
-breaks goes on where it stopped, also in a later session. All hashes are SHA-256; those of the data
+breaks goes on where it stopped, also in a later session. Of several processes that want one file,
+one fetches it and the others wait. All hashes are SHA-256; those of the data
 sets are the same as TensorFlow Datasets publishes.
 """
 
@@ -12,15 +13,21 @@ import os
 import re
 import shutil
 import tarfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coursepkg.validation import integer
+
 __all__ = ["DATASETS", "Dataset", "ImageSet", "cache_folder", "download", "fetch", "load", "unpack"]
+
+PAUSE = 1.0  # seconds between two tries
 
 
 @dataclass(frozen=True)
@@ -168,16 +175,17 @@ def fetch(
     Parameters
     ----------
     url : str
-        Its address; the part behind the last slash becomes its name.
+        Its address; the part of its path behind the last slash becomes the file's name.
     sha256 : str
         Its SHA-256 in hexadecimal digits, or at least the first 8 of them, as names of published
-        weights carry them. Eight digits notice every accident, but not a forger.
+        weights carry them. Eight digits notice practically every accident, but not a forger.
     folder : Path or str, optional
-        Where to keep it; by default :func:`cache_folder`.
+        Where to keep it; by default :func:`cache_folder`. An empty file ``.<name>.lock`` stays
+        there, too: who fetches holds it, and others wait.
     progress : bool
         Show a progress bar (on standard error).
     tries : int
-        How often to try when the transfer breaks.
+        How often to try when the transfer breaks. What a server refuses (4xx) is not tried again.
 
     Returns
     -------
@@ -187,39 +195,100 @@ def fetch(
     Raises
     ------
     ValueError
-        `sha256` is too short or has other characters, or the server sent something else; that is
-        removed.
+        `url` names no file, `tries` is less than 1, `sha256` is too short or has other characters,
+        or the server sent something else; that is removed.
     ConnectionError
         As :func:`download`.
     """
-    import pooch
-    import requests
+    from filelock import FileLock
 
     if not re.fullmatch("[0-9a-f]{8,64}", sha256):
         raise ValueError(f"sha256={sha256!r} has not 8 to 64 of the digits 0-9 and a-f; copy them")
-    folder, name = Path(folder) if folder else cache_folder(), url.rsplit("/", 1)[1]
-    path, fresh = folder / name, folder / f"{name}.unchecked"
-    if path.exists() and pooch.file_hash(path).startswith(sha256):
+    name = urlsplit(url).path.rpartition("/")[2]
+    if not name.strip("."):
+        raise ValueError(f"url={url!r} names no file; pass an address whose path ends with a name")
+    tries = integer("tries", tries, 1)
+    folder = Path(folder) if folder else cache_folder()
+    path = folder / name
+    if _hash(path).startswith(sha256):
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        _Resume(folder, progress)(url, fresh)
-    except requests.RequestException as error:
-        if tries > 1:
-            return fetch(url, sha256, folder, progress, tries - 1)
-        raise ConnectionError(
-            f"{url} could not be fetched ({type(error).__name__}: {error}); "
-            "try again later, what has arrived is kept; or fetch that address by hand and put it "
-            f"as {name} into {folder}"
-        ) from error
-    found = pooch.file_hash(fresh)
+    with FileLock(folder / f".{name}.lock"):
+        if not _hash(path).startswith(sha256):  # nobody fetched it in the meantime
+            part = folder / f"{name}.part"
+            _persist(url, part, progress, tries)
+            _accept(part, path, sha256)
+    return path
+
+
+def _hash(path: Path) -> str:
+    r"""Return the SHA-256 of a file, or nothing if there is none."""
+    import pooch
+
+    return str(pooch.file_hash(path)) if path.exists() else ""
+
+
+def _accept(part: Path, path: Path, sha256: str) -> None:
+    r"""Give what arrived its name if it is the right file, and remove it otherwise."""
+    found = _hash(part)
     if not found.startswith(sha256):
-        fresh.unlink()
+        part.unlink()
         raise ValueError(
-            f"SHA-256 hash of downloaded file ({name}) does not match: it should begin with "
+            f"SHA-256 hash of downloaded file ({path.name}) does not match: it should begin with "
             f"{sha256} and is {found}; it has been removed, as the server sent something else"
         )
-    return fresh.replace(path)
+    part.replace(path)
+
+
+def _persist(url: str, part: Path, progress: bool, tries: int) -> None:
+    r"""Transfer a file; go on after a pause when the line breaks."""
+    import requests
+
+    for left in reversed(range(tries)):
+        try:
+            return _transfer(url, part, progress)
+        except requests.RequestException as error:
+            refused = error.response is not None and error.response.status_code < 500
+            if refused or not left:
+                raise ConnectionError(
+                    f"{url} could not be fetched ({type(error).__name__}: {error}); "
+                    "try again later, what has arrived is kept; or fetch that address by hand and "
+                    f"put it as {part.stem} into {part.parent}"
+                ) from error
+            time.sleep(PAUSE)
+
+
+def _transfer(url: str, part: Path, progress: bool) -> None:
+    r"""Ask for what is not in `part` yet, and add it there."""
+    import requests
+
+    have = part.stat().st_size if part.exists() else 0
+    ask = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=ask, stream=True, timeout=30) as reply:
+        if reply.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # all of it is here; the hash decides
+        reply.raise_for_status()
+        if reply.status_code != requests.codes.partial_content:
+            have = 0  # the server sends the whole file
+        _save(reply, part, have, progress)
+
+
+def _save(reply: Any, part: Path, have: int, progress: bool) -> None:
+    from tqdm import tqdm
+
+    total = have + int(reply.headers.get("Content-Length", 0))
+    bar = tqdm(
+        desc=part.stem,
+        total=total or None,
+        initial=have,
+        unit="B",
+        unit_scale=True,
+        disable=not progress,
+    )
+    with bar, part.open("ab" if have else "wb") as file:
+        for chunk in reply.iter_content(1 << 14):
+            file.write(chunk)
+            bar.update(len(chunk))
 
 
 def cache_folder() -> Path:
@@ -237,46 +306,6 @@ def _dataset(name: str) -> Dataset:
     if name not in DATASETS:
         raise ValueError(f"name={name!r} is no data set here; choose from {', '.join(DATASETS)}")
     return DATASETS[name]
-
-
-class _Resume:
-    """A transfer that keeps the part that arrived and asks only for the rest."""
-
-    def __init__(self, folder: Path, progress: bool) -> None:
-        self.folder, self.progress = folder, progress
-
-    def __call__(self, url: str, output_file: Path) -> None:
-        import requests
-
-        part = self.folder / (url.rsplit("/", 1)[1] + ".part")
-        have = part.stat().st_size if part.exists() else 0
-        ask = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-        with requests.get(url, headers=ask, stream=True, timeout=30) as reply:
-            if reply.status_code == requests.codes.requested_range_not_satisfiable:
-                shutil.move(part, output_file)  # all of it is here; the hash decides
-                return
-            reply.raise_for_status()
-            if reply.status_code != requests.codes.partial_content:
-                have = 0  # the server sends the whole file
-            self._save(reply, part, have)
-        shutil.move(part, output_file)
-
-    def _save(self, reply: Any, part: Path, have: int) -> None:
-        from tqdm import tqdm
-
-        total = have + int(reply.headers.get("Content-Length", 0))
-        bar = tqdm(
-            desc=part.stem,
-            total=total or None,
-            initial=have,
-            unit="B",
-            unit_scale=True,
-            disable=not self.progress,
-        )
-        with bar, part.open("ab" if have else "wb") as file:
-            for chunk in reply.iter_content(1 << 14):
-                file.write(chunk)
-                bar.update(len(chunk))
 
 
 def load(name: str, folder: Path | str | None = None, progress: bool = True) -> ImageSet:

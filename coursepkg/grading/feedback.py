@@ -211,7 +211,12 @@ def literal(value: Any, most: int = 80) -> str:
     --------
     >>> literal(np.array([1.0, 2.5]))
     'np.array([1. , 2.5])'
+    >>> literal([np.array([1, 2]), None])
+    '[np.array([1, 2]), None]'
     """
+    if isinstance(value, list | tuple) and any(isinstance(item, np.ndarray) for item in value):
+        items = ", ".join(literal(item, most) for item in value)
+        return f"[{items}]" if isinstance(value, list) else f"({items},)"
     if not isinstance(value, np.ndarray) or value.dtype == object:
         return _short(value)
     plain = value.dtype.kind in "biufc" and value.dtype.isnative

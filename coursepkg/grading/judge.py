@@ -3,6 +3,7 @@ r"""Compare what came of an answer with what should have, and recognise known mi
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 import threading
 import time
@@ -198,9 +199,10 @@ class Recogniser:
         r"""Return the mistakes that explain what failed, in the order of the groups.
 
         A mistake explains a result of a group if it behaves there just like the answer, in every
-        case. Of several, that one is taken which behaves most like the answer elsewhere. It goes
-        group by group because people make two mistakes at once. Missing errors are mentioned
-        only once some group works.
+        case. Two failures are alike if kind and message are, but for numbers, and the results
+        before them, too. Of several mistakes, that one is taken which behaves most like the answer
+        elsewhere. It goes group by group because people make two mistakes at once. Missing errors
+        are mentioned only once some group works.
         """
         if unwritten(self.exercise, verdicts):
             return []
@@ -308,13 +310,31 @@ def _kind(outcome: Outcome) -> str:
 
 def _same_behaviour(verdict: Verdict, other: Outcome) -> bool:
     name, outcome = verdict.name, verdict.outcome
-    if verdict.case.raises:  # whether it refuses is what counts, not what it does otherwise
+    if verdict.case.raises:  # how it refuses is of no interest, but what else it does is
         refuses = _refusal_problem(verdict.case.expected, other) is None
-        return refuses == (verdict.problem is None)
+        same_way = refuses or _kind(outcome) == _kind(other)  # the kind is "" if it returned
+        return refuses == (verdict.problem is None) and same_way
     if name in outcome.outputs and name in other.outputs:
-        return (
-            _difference(outcome.outputs[name], other.outputs[name], name) is None
-            and outcome.changed == other.changed
-        )
+        return _same_value(name, outcome, other) and outcome.changed == other.changed
     both_lack_it = name not in outcome.outputs and name not in other.outputs
-    return both_lack_it and _kind(outcome) == _kind(other)
+    return both_lack_it and _same_failure(outcome, other)
+
+
+def _same_value(name: str, outcome: Outcome, other: Outcome) -> bool:
+    return _difference(outcome.outputs[name], other.outputs[name], name) is None
+
+
+def _same_failure(outcome: Outcome, other: Outcome) -> bool:
+    r"""Whether two answers came equally far, with the same results, and were stopped alike."""
+    return (
+        outcome.outputs.keys() == other.outputs.keys()
+        and _kind(outcome) == _kind(other)
+        and _gist(outcome) == _gist(other)
+        and all(_same_value(name, outcome, other) for name in outcome.outputs)
+    )
+
+
+def _gist(outcome: Outcome) -> str:
+    r"""Return the last line of what an exception says, without its numbers."""
+    lines = outcome.failure.message.splitlines() if outcome.failure else []
+    return re.sub(r"[0-9.]+", "0", lines[-1]) if lines else ""

@@ -5,9 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from coursepkg.architectures.alexnet import VARIANTS, AlexNet, alexnet, local_response_norm
+from coursepkg.architectures.alexnet import VARIANTS, AlexNet, alexnet
 from coursepkg.architectures.registry import MODELS
-from coursepkg.convolution import normalization
 from coursepkg.testing import assert_close
 
 KINDS = ("weight", "bias")
@@ -159,9 +158,3 @@ def test_it_is_registered():
     assert entry.factory is alexnet
     assert (entry.family, entry.input_size) == ("alexnet", (3, 224, 224))
     assert entry.reference == "torchvision 0.29.1"
-
-
-def test_the_normalisation_is_the_one_of_the_other_topic():
-    a = 50 * images(2, 9, 3, 4)
-    ours = normalization.local_response_norm(a.numpy(), size=5, alpha=5e-4, beta=0.75, k=2)
-    assert_close(local_response_norm()(a).numpy(), ours)

@@ -169,7 +169,7 @@ def test_names_of_the_heads():
     model = on_meta(num_classes=5)
     assert [model.get_submodule(n).out_features for n in GoogLeNet.head_names] == [5] * 3
     bare = on_meta(aux_logits=False)
-    assert (bare.aux1, bare.aux2, bare.aux_logits) == (None, None, False)
+    assert (bare.aux1, bare.aux2) == (None, None)
 
 
 def test_the_scores_are_the_head_of_the_averaged_maps():

@@ -1,8 +1,8 @@
 """Our networks agree with the reference libraries, as far as `make oracle` has stored.
 
 The records in tests/oracle/networks/ were measured on torchvision's and timm's networks by
-tests/oracle/make_networks.py. The full comparison, both libraries side by side and with every
-gradient, is tests/oracle/REPORT.md.
+tests/oracle/make_networks.py. The full comparison, both libraries side by side, with every gradient
+and with what dropout draws, is tests/oracle/REPORT.md.
 """
 
 import json
@@ -10,10 +10,12 @@ import re
 
 import pytest
 import torch
-from oracle_networks import CASES, STORE, describe, disagreement, measure, read
+from oracle_networks import CASES, STORE, describe, disagreement, measure, read, train
+from torch import nn
 
 from coursepkg.architectures import get_model
 from coursepkg.architectures.registry import MODELS
+from coursepkg.architectures.stochastic_depth import StochasticDepth
 
 REPORT = STORE.parent / "REPORT.md"
 #: Parameters, as the libraries' documentation gives them, and entries of the state.
@@ -69,6 +71,17 @@ def test_numbers_are_the_references(records, part):
     ours, theirs = ({k: v for k, v in record.items() if k in part} for record in (got, stored))
     assert theirs
     assert disagreement(ours, theirs) == []
+
+
+def test_no_stored_number_depends_on_what_is_dropped():
+    """PyTorch draws for dropout from another stream on each kind of processor."""
+    case = next(case for case in CASES if case.name == "mobilenet_v3_small")
+    dropping = nn.Sequential(get_model(case.name), nn.Dropout(0.5), StochasticDepth(0.5))
+    assert len(describe(dropping)["dropout"]) == 2
+    measure(dropping, case)
+    assert torch.equal(torch.get_rng_state(), torch.manual_seed(1).get_state())
+    train(get_model(case.name), case.input)
+    assert not torch.equal(torch.get_rng_state(), torch.manual_seed(1).get_state())
 
 
 def test_every_network_with_a_reference_is_stored():

@@ -99,8 +99,10 @@ def test_a_model_by_name_is_that_of_the_factory():
 def test_unknown_names_are_refused_with_the_nearest():
     with pytest.raises(ValueError, match=r"name='resnet-50' is no network.*resnet50"):
         get_model("resnet-50")
-    with pytest.raises(ValueError, match=r"name='nasnet' is no network"):
-        get_model("nasnet")
+    with pytest.raises(ValueError, match=r"name='u_net' is no network here; see list_models\(\)$"):
+        get_model("u_net")
+    with pytest.raises(ValueError, match=r"name=\['resnet18'\] is no .*; did you mean resnet18"):
+        get_model(["resnet18"])
     with pytest.raises(ValueError, match=r"family='resnets' is none of alexnet, convnext, dense"):
         list_models("resnets")
     with pytest.raises(TypeError, match="classes"):
@@ -110,6 +112,18 @@ def test_unknown_names_are_refused_with_the_nearest():
         @register("lenet")
         def lenet5():
             pass
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_number_of_classes_that_is_none_is_refused(name):
+    for value, message in [
+        (-1, "num_classes=-1 is too small; use an integer of at least 1"),
+        (0, "num_classes=0 is too small"),
+        ("3", "num_classes='3' is not an integer"),
+        (True, "num_classes=True is not an integer"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            on_meta(name, num_classes=value)
 
 
 @pytest.mark.covers("A14")
@@ -190,6 +204,20 @@ def test_a_head_without_bias_stays_without():
     assert replace_head(model, 3).output.bias is None
 
 
+def test_a_head_of_the_users_own_is_named_and_nothing_is_replaced():
+    model = on_meta("googlenet")
+    model.aux2.fc2 = nn.Sequential(nn.Linear(1024, 5))
+    before = list(model.modules())
+    with pytest.raises(ValueError, match=r"head aux2\.fc2 is a Sequential; .*model\.aux2\.fc2 ="):
+        replace_head(model, 7)
+    assert list(model.modules()) == before
+    model = on_meta("alexnet")
+    model.classifier = nn.Linear(9216, 2)
+    for change in (cut_head, lambda m: replace_head(m, 3)):
+        with pytest.raises(ValueError, match=r"has no layer classifier\.6"):
+            change(model)
+
+
 def test_googlenet_without_auxiliary_heads_has_one_head():
     model = replace_head(on_meta("googlenet", aux_logits=False), 5)
     assert model.train()(images("googlenet")).shape == (2, 5)
@@ -233,6 +261,13 @@ def test_features_of_what_has_none():
     for call, message in [
         (lambda: features_only(nn.Linear(2, 2)), "model is a Linear without forward_features"),
         (lambda: features_only(model, ["layer5"]), "'layer5' is not in this model.*layer"),
+        (lambda: features_only(model, ["layer5"]), r"did you mean layer4 or"),
+        (
+            lambda: features_only(model, ["stem"]),
+            r"'stem' is not in .*; see model.named_modules\(\)$",
+        ),
+        (lambda: features_only(model, [""]), r"'' is not in this model; see"),
+        (lambda: features_only(model, "layer1"), r"layers='layer1' is one name; pass \['layer1'\]"),
         (lambda: features_only(model, ["fc"])(torch.zeros(1, 3, 32, 32)), "'fc' does not run"),
         (lambda: cut_head(nn.Linear(2, 2)), "model is a Linear, whose class names no heads"),
         (lambda: replace_head(nn.Linear(2, 2), 3), "whose class names no heads"),

@@ -1,5 +1,8 @@
 r"""The claims of book/architectures/going-deeper.md, on cases that its cells do not use."""
 
+import ast
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -177,13 +180,38 @@ def test_inception_v3_has_rows_and_columns_for_large_kernels():
 
 
 @pytest.mark.covers("E15")
-def test_the_book_dates_googlenet_by_its_conference(request):
-    """The bibliography has 2015; the challenge of 2014 stands in the errata."""
+def test_the_page_dates_the_conferences_as_the_bibliography_does(request):
     book = request.config.rootpath / "book"
-    entry = (book / "references.bib").read_text("utf-8").split("{szegedy2015,")[1].split("\n}")[0]
-    assert "{2015}" in entry
+    page = (book / "architectures/going-deeper.md").read_text("utf-8")
+    dates = ast.literal_eval(re.search(r"^conference = (\{.*\})$", page, re.MULTILINE)[1])
+    bib = (book / "references.bib").read_text("utf-8")
+    entries = dict(re.findall(r"@\w+\{(\w+),(.*?)\n\}", bib, re.DOTALL))
+    keys = {
+        "VGG": "simonyan2015",
+        "GoogLeNet": "szegedy2015",
+        "batch normalisation": "ioffe2015",
+        "ResNet": "he2016",
+    }
+    assert dates.keys() == keys.keys()
+    for name, year in dates.items():
+        assert re.search(r"year *= \{(\d+)[a-z]?\}", entries[keys[name]])[1] == str(year), name
+
+
+@pytest.mark.covers("E15")
+def test_no_page_dates_googlenet_by_its_conference_alone(request):
+    """Wherever a paragraph has GoogLeNet and 2015, it has 2014 as well."""
+    book = request.config.rootpath / "book"
     note = (book / "reference/errata.md").read_text("utf-8").split("### E15")[1].split("###")[0]
     assert "2014" in note
+    found = 0
+    for page in (book / "architectures").glob("*.md"):
+        prose = re.sub(r"\{cite(:\w+)?\}`[^`]*`", "", page.read_text("utf-8"))
+        prose = re.sub(r"```\{code-cell\}.*?```", "", prose, flags=re.DOTALL)
+        for paragraph in re.split(r"\n\s*\n|\n- ", prose):
+            if "GoogLeNet" in paragraph and "2015" in paragraph:
+                found += 1
+                assert "2014" in paragraph, f"{page.name}: {paragraph}"
+    assert found, "nowhere is GoogLeNet dated"
 
 
 @pytest.mark.covers("E21")
@@ -212,3 +240,18 @@ def test_heads_cured_nothing_in_the_miniature():
         assert not r.difference(
             ("with", depth, "test", "error"), ("without", depth, "test", "error")
         ).holds
+    for epoch in range(24):
+        for figure in ("loss", "error"):
+            path = "56", "epochs", figure, epoch
+            assert not r.difference(("with", *path), ("without", *path)).holds
+
+
+@pytest.mark.covers("E39")
+def test_heads_slow_the_network_of_20_layers_down():
+    """The error in the middle and at the end of training, summed over epochs, seed by seed."""
+    r = recorded("architectures/auxiliary")
+    path = "20", "epochs", "error"
+    slower = r.values("with", *path) - r.values("without", *path)
+    for epochs in (slice(4, 9), slice(18, 24)):
+        sums = slower[:, epochs].sum(axis=1)
+        assert sums.mean() > 2 * sums.std(ddof=1) / np.sqrt(len(sums))

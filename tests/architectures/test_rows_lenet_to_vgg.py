@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from coursepkg.architectures.alexnet import local_response_norm
+from coursepkg.architectures.deeper import signal_norms
 from coursepkg.architectures.lenet import TABLE_I, lenet5
+from coursepkg.architectures.lrn import local_response_norm
 from coursepkg.architectures.merging import merge_linear
 from coursepkg.architectures.registry import MODELS
+from coursepkg.architectures.small_alexnet import SmallAlexNet
 from coursepkg.architectures.vgg import CONFIGURATIONS, vgg_parameters
 from coursepkg.convolution import normalization
 from coursepkg.convolution.arithmetic import Window, conv2d_parameters, receptive_field
@@ -107,9 +109,26 @@ def test_the_record_says_what_the_page_says():
     assert all(against("batch", "plain", rate).holds for rate in ("0.01", "0.03", "0.1"))
     assert not against("tanh", "plain", "0.01").holds
     assert against("tanh", "plain", "0.1").holds
+    faster = record.difference(("tanh", "0.03", "train", 0), ("plain", "0.01", "train", 0))
+    assert faster.holds
+    assert faster.mean < 0
     for rate in ("0.01", "0.03", "0.1"):
         assert (record.values("start", rate, "test") > 0.85).all()
         assert against("start and batch", "start", rate).mean < -0.5
+
+
+@pytest.mark.covers("A02")
+def test_with_a_start_of_a_hundredth_the_image_is_lost():
+    """Each layer scales by its standard deviation over that of He's rule, or less."""
+    sizes = {}
+    for init in ("he", "alexnet"):
+        torch.manual_seed(8)
+        sizes[init] = signal_norms(SmallAlexNet(init=init).double(), noise(30, 1, 28, 28)).values()
+    small, large = sizes["alexnet"], sizes["he"]
+    ratios = [a / b for a, b in zip(small, large, strict=True)]
+    fan_in = [25, 72, 144, 216, 216, 64, 128]
+    expected = np.cumprod([0.01 / (2 / n) ** 0.5 for n in fan_in])
+    assert_close(np.log(ratios), np.log(expected), rtol=0.15)
 
 
 @pytest.mark.covers("E08")

@@ -137,6 +137,10 @@ def test_the_record_says_what_the_page_says():
         follow = r.difference((*own, "all"), (*other, "all"))
         assert follow.holds
         assert follow.mean > 0
+        for where in ("on", "off"):
+            image = r.difference((*own, where), (*other, where))
+            assert image.holds
+            assert image.mean > 0
         inside = r.difference((*own, "on"), (*grid, "on"))
         assert inside.holds
         assert inside.mean < 0

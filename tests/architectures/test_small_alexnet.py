@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from coursepkg.architectures.small_alexnet import ACTIVATIONS, NORMS, STARTS, SmallAlexNet
+from coursepkg.architectures.small_alexnet import ACTIVATIONS, INITS, NORMS, SmallAlexNet
 
 
 def kinds(**settings):
@@ -47,16 +47,16 @@ def test_batch_normalisation_before_five_activations():
 
 
 @pytest.mark.parametrize(
-    ("start", "std"),
+    ("init", "std"),
     [
         ("alexnet", lambda fan_in, fan_out: 0.01),
         ("glorot", lambda fan_in, fan_out: (2 / (fan_in + fan_out)) ** 0.5),
         ("he", lambda fan_in, fan_out: (2 / fan_in) ** 0.5),
     ],
 )
-def test_first_weights(start, std):
+def test_first_weights(init, std):
     torch.manual_seed(0)
-    for layer in SmallAlexNet(start=start).modules():
+    for layer in SmallAlexNet(init=init).modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             taps = layer.weight[0, 0].numel()
             fan_in, fan_out = layer.weight[0].numel(), layer.weight.shape[0] * taps
@@ -81,7 +81,7 @@ def test_units_are_dropped_before_the_last_layer():
 
 
 @pytest.mark.parametrize(
-    ("name", "table"), [("activation", ACTIVATIONS), ("norm", NORMS), ("start", STARTS)]
+    ("name", "table"), [("activation", ACTIVATIONS), ("norm", NORMS), ("init", INITS)]
 )
 def test_unknown_settings_are_refused(name, table):
     with pytest.raises(ValueError, match=f"{name}='x' is unknown; use one of {', '.join(table)}"):

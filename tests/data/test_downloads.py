@@ -5,7 +5,12 @@ import hashlib
 import io
 import re
 import struct
+import subprocess
+import sys
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -34,10 +39,16 @@ class DataServer(Server):
 
 
 @pytest.fixture
-def server():
+def server(monkeypatch):
+    monkeypatch.setattr(downloads, "PAUSE", 0)
     running = DataServer()
     yield running
     running.close()
+
+
+def kept(folder):
+    """The files of a folder but for the locks."""
+    return list(folder.glob("[!.]*"))
 
 
 def get(name="set", **where):
@@ -51,7 +62,7 @@ def test_a_good_file_is_kept_and_not_fetched_again(server, monkeypatch, tmp_path
     assert [path.read_bytes() for path in paths] == [CONTENT, b"second"]
     assert get(folder=tmp_path) == paths
     assert server.requests == [("a.bin", None), ("b.bin", None)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "b.bin"]
+    assert sorted(path.name for path in kept(tmp_path)) == ["a.bin", "b.bin"]
 
 
 def test_the_folder_may_be_a_string(server, monkeypatch, tmp_path):
@@ -69,7 +80,7 @@ def test_a_wrong_hash_is_refused_and_removed(server, monkeypatch, tmp_path):
     server.offer(monkeypatch, known="0" * 64, a__bin=CONTENT)
     with pytest.raises(ValueError, match=r"hash of downloaded file \(a.bin\) does not match"):
         get(folder=tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert kept(tmp_path) == []
 
 
 def test_a_damaged_file_is_fetched_again(server, monkeypatch, tmp_path):
@@ -86,7 +97,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(server, monkeypatch, tmp_pat
     assert starts == sorted(starts)
     assert 0 < starts[1] <= 100_000
     assert starts[1] < starts[2] <= 150_000
-    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+    assert [path.name for path in kept(tmp_path)] == ["a.bin"]
 
 
 def test_a_server_that_knows_no_ranges_sends_all_again(server, monkeypatch, tmp_path):
@@ -152,7 +163,7 @@ def test_one_file_by_the_beginning_of_its_hash(digits, server, monkeypatch, tmp_
     path.write_bytes(b"damaged")
     fetch(server.url + "a-1.pth", sha256, tmp_path, progress=False)
     assert path.read_bytes() == CONTENT
-    assert [p.name for p in tmp_path.iterdir()] == ["a-1.pth"]
+    assert [p.name for p in kept(tmp_path)] == ["a-1.pth"]
 
 
 def test_a_hash_that_begins_otherwise(server, tmp_path):
@@ -161,7 +172,7 @@ def test_a_hash_that_begins_otherwise(server, tmp_path):
     other = sha256[:8] + ("1" if sha256[8] == "0" else "0")
     with pytest.raises(ValueError, match=f"should begin with {other} and is {sha256}"):
         fetch(server.url + "a.bin", other, tmp_path, progress=False)
-    assert list(tmp_path.iterdir()) == []
+    assert kept(tmp_path) == []
 
 
 @pytest.mark.parametrize("sha256", ["", "1234567", "0" * 65, "g" * 8, "A" * 8, "0" * 8 + "\n"])
@@ -176,6 +187,81 @@ def test_a_file_that_the_server_lacks(server, monkeypatch, tmp_path):
     server.files.clear()
     with pytest.raises(ConnectionError, match="HTTPError: 404"):
         get(folder=tmp_path)
+    assert len(server.requests) == 1  # asking again is no use
+
+
+@pytest.mark.parametrize(
+    ("errors", "requests"), [([503, 500], 3), ([503, 403, 500], 2), ([500, 502, 503], 3)]
+)
+def test_what_may_pass_is_tried_again_after_a_pause(
+    errors, requests, server, monkeypatch, tmp_path
+):
+    server.offer(monkeypatch, a__bin=CONTENT)
+    slept, server.errors = [], list(errors)
+    monkeypatch.setattr(downloads, "PAUSE", 0.125)
+    monkeypatch.setattr(downloads.time, "sleep", slept.append)
+    with pytest.raises(ConnectionError) if len(errors) == 3 else nullcontext():
+        assert get(folder=tmp_path)[0].read_bytes() == CONTENT
+    assert len(server.requests) == requests
+    assert slept == [0.125] * (requests - 1)
+
+
+def test_tries_are_at_least_one(tmp_path):
+    with pytest.raises(ValueError, match="tries=0"):
+        fetch("http://127.0.0.1/a", "0" * 8, tmp_path, tries=0)
+
+
+def test_the_name_is_that_of_the_path(server, tmp_path):
+    server.files = {"a.bin": CONTENT}
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    path = fetch(f"{server.url}a.bin?version=1/2#part", sha256, tmp_path, progress=False)
+    assert path == tmp_path / "a.bin"
+
+
+@pytest.mark.parametrize("end", ["", "folder/", "?a=b/c", ".."])
+def test_an_address_without_a_name_is_refused(end, server, tmp_path):
+    with pytest.raises(ValueError, match="names no file; pass an address whose path ends"):
+        fetch(server.url + end, "0" * 8, tmp_path)
+    assert server.requests == []
+
+
+@pytest.fixture
+def process(server, tmp_path):
+    """Another process, which has fetched the first half of a file and waits for the second."""
+    server.files = {"a.bin": CONTENT}
+    server.go_on.clear()
+    call = "import sys; from coursepkg.data.downloads import fetch; fetch(*sys.argv[1:])"
+    arguments = [server.url + "a.bin", hashlib.sha256(CONTENT).hexdigest(), str(tmp_path)]
+    part = tmp_path / "a.bin.part"
+    with subprocess.Popen(
+        [sys.executable, "-c", call, *arguments], stderr=subprocess.PIPE, text=True
+    ) as running:
+        until = time.monotonic() + 60
+        while not (part.exists() and part.stat().st_size > 100_000) and time.monotonic() < until:
+            time.sleep(0.01)
+        yield running, arguments
+        running.kill()
+
+
+def test_of_two_processes_one_fetches_and_the_other_waits(process, server):
+    running, arguments = process
+    with ThreadPoolExecutor() as pool:
+        ours = pool.submit(fetch, *arguments, progress=False)
+        assert wait([ours], 0.5).not_done
+        server.go_on.set()
+        assert ours.result(60).read_bytes() == CONTENT
+    assert "Error" not in running.communicate(timeout=60)[1]
+    assert running.returncode == 0
+    assert server.requests == [("a.bin", None)]
+
+
+def test_what_a_killed_process_has_fetched_is_used(process, server):
+    running, arguments = process
+    running.kill()
+    running.wait(60)
+    server.go_on.set()
+    assert fetch(*arguments, progress=False).read_bytes() == CONTENT
+    assert server.requests[1][1].startswith("bytes=1")
 
 
 def test_progress_goes_to_standard_error(server, monkeypatch, tmp_path, capsys):

@@ -10,7 +10,15 @@ import pytest
 
 from coursepkg.grading import Case, load
 from coursepkg.grading.exercise import Limits
-from coursepkg.grading.judge import NOT_RUN, Recogniser, evaluate, judge, recognise, runner
+from coursepkg.grading.judge import (
+    NOT_RUN,
+    Recogniser,
+    _same_behaviour,
+    evaluate,
+    judge,
+    recognise,
+    runner,
+)
 from coursepkg.grading.worker.run import Failure, Outcome, call, run
 
 SIZE = load("convolution/output-size")
@@ -181,15 +189,56 @@ def test_two_mistakes_in_the_results_of_one_case_are_both_recognised():
     assert recognised(LAYER, Conv2d) == ["bias_gradient_of_each_place", "padding_not_cropped"]
 
 
-def test_a_mistake_that_raises_is_recognised_by_the_kind_of_error():
-    def conv2d(input, weight, bias=None, *, error=ValueError, **options):
+def test_a_mistake_that_raises_is_recognised_by_kind_and_message_whatever_the_numbers():
+    def conv2d(input, weight, bias=None, *, error=ValueError, message, **options):
         output = CONV.reference(input, weight, None, **options)
         if bias is None or output.shape[-1] in (1, len(bias)):
             return output if bias is None else output + bias
-        raise error
+        raise error(message)
 
-    assert recognised(CONV, conv2d) == ["bias_along_the_columns"]
-    assert recognised(CONV, partial(conv2d, error=IndexError)) == []
+    says = "operands could not be broadcast together with shapes (7,0,99,5) (3,)"
+    assert recognised(CONV, partial(conv2d, message=says)) == ["bias_along_the_columns"]
+    assert recognised(CONV, partial(conv2d, message=f"Note:\n{says}")) == ["bias_along_the_columns"]
+    assert recognised(CONV, partial(conv2d, message=says, error=IndexError)) == []
+    assert recognised(CONV, partial(conv2d, message="something else")) == []
+
+
+FAILURE = Failure(("RuntimeError", "Exception"), "sizes 3 and 4", "")
+
+
+@pytest.mark.parametrize(
+    ("first", "failure", "alike"),
+    [
+        (1, FAILURE, True),
+        (1, replace(FAILURE, message="more\nsizes 12 and 5"), True),
+        (1, replace(FAILURE, message="numbers 3 and 4"), False),
+        (1, replace(FAILURE, kinds=("ValueError", "Exception")), False),
+        (2, FAILURE, False),
+        (1, None, False),
+    ],
+)
+def test_failures_are_alike_only_after_the_same_results(first, failure, alike):
+    case = Case("", {"x": 1}, {"first": 1, "second": 2})
+    verdict = judge(case, Outcome({"first": first}, failure, (), ""))[1]
+    assert _same_behaviour(verdict, Outcome({"first": 1}, FAILURE, (), "")) is alike
+
+
+@pytest.mark.parametrize(
+    ("answer", "mistake", "alike"),
+    [
+        (lambda x: 1, lambda x: 2, True),
+        (lambda x: 1, fails(TypeError("no")), False),
+        (fails(AssertionError("no")), lambda x: 2, False),
+        (fails(TypeError("this")), fails(TypeError("that")), True),
+        (fails(TypeError("no")), fails(IndexError("no")), False),
+        (fails(ValueError("no")), fails(UnicodeError("a kind of ValueError")), True),
+        (fails(ValueError("no")), lambda x: 1, False),
+        (lambda x: 1, fails(ValueError("no")), False),
+    ],
+)
+def test_to_return_something_is_not_to_raise_something_else(answer, mistake, alike):
+    (verdict,) = judge(RAISES, run(answer, RAISES.inputs, call, 1.0))
+    assert _same_behaviour(verdict, run(mistake, RAISES.inputs, call, 1.0)) is alike
 
 
 def test_a_mistake_that_changes_an_argument_is_recognised_by_which():

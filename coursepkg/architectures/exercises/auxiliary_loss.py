@@ -51,6 +51,8 @@ reference = auxiliary_loss
 def driver(answer, scores, target, alone=False, **settings):
     heads = [torch.from_numpy(s).requires_grad_() for s in scores]
     loss = answer(heads[0] if alone else heads, torch.from_numpy(target), **settings)
+    if not isinstance(loss, torch.Tensor):
+        raise ValueError(f"the loss is no tensor but a {type(loss).__name__}: nothing to derive")
     yield "loss", loss.item()
     loss.backward()
     zeros = [torch.zeros_like(head) if head.grad is None else head.grad for head in heads]
@@ -235,6 +237,31 @@ def heads_in_evaluation(output, target, weight=0.3):
     return F.cross_entropy(main, target) + weight * rest
 
 
+def scores_taken_for_logarithms(output, target, weight=0.3):
+    """You use `F.nll_loss`, which expects logarithms of probabilities, for scores. Use
+    `F.cross_entropy`, which turns one into the other.
+    """
+    main, *others = _heads(output)
+    rest = sum(F.nll_loss(scores, target) for scores in others)
+    return F.nll_loss(main, target) + weight * rest
+
+
+def number_returned(output, target, weight=0.3):
+    """You return a number of Python, as `item()` gives. Nothing can be derived from it: return the
+    tensor.
+    """
+    return auxiliary_loss(output, target, weight).item()
+
+
+def only_tuples_taken_apart(output, target, weight=0.3):
+    """You take only a tuple for several heads. `output` may be a list as well: ask whether it is a
+    tensor, with `isinstance(output, torch.Tensor)`.
+    """
+    if not isinstance(output, tuple):
+        return F.cross_entropy(output, target)
+    return auxiliary_loss(output, target, weight)
+
+
 WRONG = (
     weight_forgotten,
     main_head_weighted_too,
@@ -245,8 +272,11 @@ WRONG = (
     weight_always_the_same,
     main_head_last,
     softmax_first,
+    scores_taken_for_logarithms,
     sum_over_the_batch,
     scores_mixed,
     heads_cut_off,
+    number_returned,
+    only_tuples_taken_apart,
     heads_in_evaluation,
 )

@@ -13,8 +13,8 @@ def batch_norm(input, running_mean, running_var, weight, bias,
     mean, var, weight, bias = (
         v.reshape(-1, *[1] * places) for v in (mean, var, weight, bias)
     )
-    output = weight * (input - mean) / (np.sqrt(var) + eps) + bias
-    return output, running_mean, running_var
+    normalised = (input - mean) / (np.sqrt(var) + eps)
+    return weight * normalised + bias, running_mean, running_var
 ```
 
 It runs, and the network even learns. But:
@@ -195,8 +195,8 @@ def _axes(input):
 
 
 def as_it_was(input, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
-    """Your code still computes what the broken one computes. Take the complaints one at a time:
-    each of them has one line, or one missing `if training`, to blame.
+    """In at least one group your code still does what the broken one does. Take the complaints one
+    at a time: each of them has one line, or one missing `if training`, to blame.
     """
     channels = input.shape[1]
     new_mean = input.mean(0).reshape(channels, -1).mean(1)
@@ -449,6 +449,17 @@ def float64_results(
     return batch_norm(*wide, training, momentum, eps)
 
 
+def updated_statistics_used_in_training(
+    input, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """While training you normalise with the running statistics that you have just updated. They are
+    for later: a batch is normalised with its own mean and variance.
+    """
+    _, new_mean, new_var = batch_norm(input, mean, var, weight, bias, training, momentum, eps)
+    output = batch_norm(input, new_mean, new_var, weight, bias, False, momentum, eps)[0]
+    return output, new_mean, new_var
+
+
 WRONG = (
     as_it_was,
     each_place_by_itself,
@@ -460,6 +471,7 @@ WRONG = (
     spread_kept_instead_of_variance,
     running_statistics_never_learn,
     running_statistics_used_in_training,
+    updated_statistics_used_in_training,
     batch_used_in_evaluation,
     learning_in_evaluation,
     eps_outside_the_root,

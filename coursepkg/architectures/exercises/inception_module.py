@@ -419,16 +419,58 @@ class pooled_maps_as_they_are(Inception):
         self.branch4 = nn.MaxPool2d(3, 1, 1)
 
 
+class no_relu_at_all(Inception):
+    """You have no ReLU at all. Put `nn.ReLU()` behind every convolution, also behind those of
+    1 x 1.
+    """
+
+    def __init__(self, in_channels, width1, width3, width5, pool, size5=5):
+        super().__init__(in_channels, width1, width3, width5, pool, size5)
+        self.branch1 = _layers(in_channels, width1, 1, relu=False)
+        self.branch2 = _chain((in_channels, *width3), (1, 3), relu=False)
+        self.branch3 = _chain((in_channels, *width5), (1, size5), relu=False)
+        self.branch4[1] = _layers(in_channels, pool, 1, relu=False)
+
+
+class branches_added(Inception):
+    """You add what the branches put out. It is stacked along the channels: use `torch.cat` with
+    `dim=1`.
+    """
+
+    def forward(self, input):
+        first, *others = self.branch1, self.branch2, self.branch3, self.branch4
+        output = first(input)
+        for branch in others:
+            output = output + branch(input)
+        return output
+
+
+class larger_kernels_made_last(Inception):
+    """You make all convolutions of 1 x 1 first. Make the layers branch by branch, in the order of
+    the list: the weights are handed out in the order in which you make them.
+    """
+
+    def __init__(self, *args, **named):
+        super().__init__(*args, **named)
+        second, third, fourth = self.branch2, self.branch3, self.branch4
+        del self.branch2, self.branch3, self.branch4
+        self.reductions = nn.ModuleList((second[0], third[0]))
+        self.branch4, self.branch2, self.branch3 = fourth, second, third
+
+
 WRONG = (
     no_relu_behind_the_reductions,
     no_relu_behind_the_branches,
     no_relu_behind_the_pooling,
+    no_relu_at_all,
     no_bias,
     no_reductions,
     reductions_behind,
     widths_swapped,
     large_branch_first,
     pooled_branch_first,
+    branches_added,
+    larger_kernels_made_last,
     one_after_another,
     maps_of_several_sizes,
     padding_of_the_reductions,

@@ -241,11 +241,47 @@ def input_changed(input, size, alpha=1e-4, beta=0.75, k=1.0):
     return input
 
 
+def first_channels_silent(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """For the first channels `c - half` is negative, and a slice then begins at the other end: it
+    is mostly empty. Begin with `max(0, c - half)`.
+    """
+    squares, half = input**2, size // 2
+    sums = np.zeros_like(squares)
+    for c in range(input.shape[1]):
+        sums[:, c] = squares[:, c - half : c + half + 1].sum(1)
+    return _divided(input, sums, alpha / size, beta, k)
+
+
+def neighbours_already_divided(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """Your sums hold channels that you have divided already. All of them are sums of squares of the
+    input: read from `input` and write into another array.
+    """
+    output, half = input.copy(), size // 2
+    for c in range(input.shape[1]):
+        window = output[:, max(0, c - half) : c + half + 1]
+        output[:, c] = _divided(input[:, c], (window**2).sum(1), alpha / size, beta, k)
+    return output
+
+
+def places_added_up(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """You add up the squares of all images and places of the window. Every place has a sum of its
+    own: add along the channels alone, with `.sum(axis=1)`.
+    """
+    squares, half = input**2, size // 2
+    sums = np.zeros_like(squares)
+    for c in range(input.shape[1]):
+        sums[:, c] = squares[:, max(0, c - half) : c + half + 1].sum()
+    return _divided(input, sums, alpha / size, beta, k)
+
+
 WRONG = (
     alpha_not_divided,
     mean_of_those_that_exist,
     window_over_places,
     channels_in_a_ring,
+    first_channels_silent,
+    neighbours_already_divided,
+    places_added_up,
     all_channels,
     own_channel_left_out,
     size_as_radius,

@@ -197,8 +197,17 @@ def no_error(weight1, bias1, weight2, bias2):
     return second @ weight1[:common], second @ bias1[:common] + bias2
 
 
+def bias_from_the_left(weight1, bias1, weight2, bias2):
+    """You multiply the first bias from the left: `bias1 @ weight2` adds up along the columns of the
+    weight. What a layer gets stands to the right of its weight, `weight2 @ bias1`.
+    """
+    _checked(weight1, weight2)
+    return weight2 @ weight1, bias1 @ weight2 + bias2
+
+
 WRONG = (
     order_reversed,
+    bias_from_the_left,
     biases_added,
     first_bias_forgotten,
     second_bias_forgotten,

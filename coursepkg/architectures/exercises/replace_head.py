@@ -394,8 +394,8 @@ def classes_not_checked(model, num_classes):
 
 
 def names_not_checked(model, num_classes):
-    """You return a model that has no `head_names` as it came. Then nothing has been replaced, and
-    nobody notices: raise a `ValueError`.
+    """A model without `head_names` gets no `ValueError` from you. Nothing can be replaced in it,
+    and the caller must hear why: raise a `ValueError` that says so.
     """
     if not hasattr(model, "head_names"):
         return model

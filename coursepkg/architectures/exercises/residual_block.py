@@ -477,12 +477,44 @@ class input_overwritten(DeepBlock):
         return output
 
 
+class input_as_it_is(DeepBlock):
+    """You add x as it is, which does not fit F(x) where the stride is 2 or channels are added. The
+    shortcut takes every `stride`-th row and column and fills up with channels of zeros.
+    """
+
+    def shortcut(self, input):
+        return input
+
+
+class shortcut_stacked(DeepBlock):
+    """You put the shortcut next to the branch, as further channels. Add the two, number by
+    number.
+    """
+
+    def forward(self, input):
+        out = self.norm2(self.conv2(self.norm1(self.conv1(input)).relu()))
+        return (torch.cat([out, self.shortcut(input)], 1) if self.residual else out).relu()
+
+
+class shortcut_multiplied(DeepBlock):
+    """You multiply the branch by the shortcut. Add them: then the input passes where the branch
+    is 0, while a product is 0 there.
+    """
+
+    def forward(self, input):
+        out = self.norm2(self.conv2(self.norm1(self.conv1(input)).relu()))
+        return (out * self.shortcut(input) if self.residual else out).relu()
+
+
 WRONG = (
     no_relu_at_the_end,
     relu_before_the_sum,
     no_relu_between,
     shortcut_forgotten,
     shortcut_always,
+    input_as_it_is,
+    shortcut_stacked,
+    shortcut_multiplied,
     shortcut_from_the_middle,
     shortcut_inside_and_outside,
     norm_behind_the_relu,

@@ -43,7 +43,8 @@ reference = path_lengths
 
 
 def driver(Answer, layers):
-    yield "counts", list(Answer(layers))
+    counts = Answer(layers)
+    yield "counts", dict(counts) if isinstance(counts, dict) else list(counts)
 
 
 def oracle(layers: list[int]) -> dict[str, list[int]]:
@@ -208,6 +209,24 @@ def nothing_without_blocks(layers):
     return path_lengths(layers) if layers else ()
 
 
+def counts_changed_while_read(layers):
+    """You change the counts while you read them, so that a path can go through one branch several
+    times. Read from the counts before the block, or go from the longest path to the shortest.
+    """
+    counts = [1] + [0] * sum(layers)
+    for length in layers:
+        for k in range(len(counts) - length):
+            counts[k + length] += counts[k]
+    return counts
+
+
+def counts_by_their_length(layers):
+    """You return a dictionary. Asked is a tuple, in which the index says how long the paths are;
+    where no path has a length, it holds 0.
+    """
+    return {k: count for k, count in enumerate(path_lengths(layers)) if count}
+
+
 WRONG = (
     every_block_counts_one,
     every_layer_is_a_block,
@@ -220,6 +239,8 @@ WRONG = (
     paths_up_to_a_length,
     shares_of_all_paths,
     all_paths_in_one,
+    counts_changed_while_read,
+    counts_by_their_length,
     every_path_listed,
     floats,
     rounded_on_the_way,

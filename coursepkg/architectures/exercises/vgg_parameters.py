@@ -203,6 +203,22 @@ def one_sum(configuration, batch_norm=False, num_classes=1000):
     return sum(vgg_parameters(configuration, batch_norm, num_classes))
 
 
+def last_layer_forgotten(configuration, batch_norm=False, num_classes=1000):
+    """Your classifier ends with its second layer. A third one takes the 4096 numbers to
+    `num_classes` scores.
+    """
+    features = _features(configuration, extra=2 * batch_norm)
+    return features, _classifier(configuration[-1][-1], 4096, hidden=(4096,))
+
+
+def batch_norm_in_the_classifier(configuration, batch_norm=False, num_classes=1000):
+    """You count batch norm in the classifier, too. It follows the convolutions alone; the linear
+    layers have none.
+    """
+    features, classifier = vgg_parameters(configuration, batch_norm, num_classes)
+    return features, classifier + 2 * (4096 + 4096) * batch_norm
+
+
 WRONG = (
     convolution_biases_forgotten,
     two_numbers_with_batch_norm,
@@ -214,6 +230,8 @@ WRONG = (
     kernels_without_channels,
     places_forgotten,
     one_hidden_layer,
+    last_layer_forgotten,
+    batch_norm_in_the_classifier,
     linear_biases_forgotten,
     always_1000_classes,
     in_the_other_order,
