@@ -260,8 +260,8 @@ def test_api_reference_has_every_function_that_pages_may_import():
     assert imported_on_pages() - {"coursepkg"} <= modules
     for module in modules:
         public = {name: pkgutil.resolve_name(f"{module}:{name}") for name in all_of(module)}
-        documented = {name for name, value in public.items() if isroutine(value) or isclass(value)}
-        assert {f"{module}.{name}" for name in documented} <= listed
+        documented = {n: v for n, v in public.items() if isroutine(v) or isclass(v)}
+        assert {f"{v.__module__}.{n}" for n, v in documented.items()} <= listed
 
 
 def imported_on_pages() -> set[str]:
