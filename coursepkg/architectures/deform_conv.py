@@ -98,7 +98,7 @@ def deform_conv2d(
     positions = sampling_positions(offset, (kh, kw), *settings)  # (N, H', W', K, G, 2)
     samples = bilinear_sample(input, positions)  # (N, H', W', K, G, C/G)
     if mask is not None:
-        modulation = mask.reshape(n, -1, kh * kw, *places).permute(0, 3, 4, 2, 1)
+        modulation = mask.unflatten(1, (-1, kh * kw)).permute(0, 3, 4, 2, 1)  # type: ignore[no-untyped-call]
         samples = samples * modulation[..., None]
 
     columns = samples.reshape(places.numel() * n, kh * kw, groups, weight.shape[1])
@@ -131,7 +131,8 @@ def sampling_positions(
     -------
     (N, H', W', kh*kw, G, 2) tensor
         Row and column, in pixels of the input; (0, 0) is the centre of its first pixel. For the
-        place (i, j) of the output, ``positions[n, i, j]`` holds all points that it reads.
+        place (i, j) of the output, ``positions[n, i, j]`` holds all points that it reads. In
+        float32 at least, since half precision skips pixels beyond the 256th (bfloat16).
 
     Raises
     ------
@@ -163,6 +164,7 @@ def sampling_positions(
     y = (row[:, None, None] + down).expand(height, width, kh * kw)
     x = (column[None, :, None] + right).expand(height, width, kh * kw)
     grid = torch.stack([y, x], dim=-1)[..., None, :]  # (H', W', K, 1, 2)
+    grid = grid.to(torch.promote_types(offset.dtype, torch.float32))
     moves = offset.reshape(n, channels // (2 * kh * kw), kh * kw, 2, height, width)
     return grid + moves.permute(0, 4, 5, 2, 1, 3)
 
@@ -214,7 +216,7 @@ def bilinear_sample(input: Tensor, positions: Tensor) -> Tensor:
 
     def corner(step: int, share: Tensor) -> Tensor:
         found = pixels.index_select(0, (index + step * groups).flatten())
-        return found * share.reshape(-1, 1)
+        return found * share.to(found.dtype).reshape(-1, 1)
 
     samples = (
         corner(0, (1 - below) * (1 - after))

@@ -169,11 +169,23 @@ def test_positions_are_the_grid_plus_the_offsets():
         assert_close(positions[n, i, j, 3 * a + b, g], here)
 
 
-def test_an_empty_batch_gives_an_empty_output():
+@pytest.mark.parametrize("mask", [None, torch.zeros(0, 9, 3, 3)], ids=["plain", "modulated"])
+def test_an_empty_batch_gives_an_empty_output(mask):
     output = deform_conv2d(
-        torch.zeros(0, 2, 5, 5), torch.zeros(0, 18, 3, 3), torch.zeros(4, 2, 3, 3)
+        torch.zeros(0, 2, 5, 5), torch.zeros(0, 18, 3, 3), torch.zeros(4, 2, 3, 3), mask=mask
     )
     assert output.shape == (0, 4, 3, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_reads_the_right_pixels_of_a_wide_map(dtype):
+    """bfloat16 has no whole numbers between 256 and 258, and float16 none between 2048 and 2050."""
+    input = noise(1, 2, 3, 2100).to(dtype)
+    offset, identity = torch.zeros(1, 2, 3, 2100, dtype=dtype), torch.eye(2, dtype=dtype)
+    assert torch.equal(deform_conv2d(input, offset, identity[:, :, None, None]), input)
+    moved = deform_conv2d(input, offset + 1, identity[:, :, None, None])
+    assert torch.equal(moved[:, :, :-1, :-1], input[:, :, 1:, 1:])
+    assert moved.dtype == dtype
 
 
 INPUT, WEIGHT = torch.zeros(2, 4, 5, 6), torch.zeros(6, 4, 3, 3)
