@@ -7,23 +7,14 @@ function, the normalisation, and how the weights begin.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
+from coursepkg.architectures.deeper import ACTIVATIONS, INITS
 from coursepkg.architectures.lrn import local_response_norm
 
-__all__ = ["ACTIVATIONS", "INITS", "NORMS", "SmallAlexNet"]
+__all__ = ["NORMS", "SmallAlexNet"]
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 NORMS = ("none", "local", "batch")
-#: How the weights of a layer begin: the standard deviation of AlexNet's paper, that of Glorot &
-#: Bengio (2010), and that of He et al. (2015).
-INITS: dict[str, Callable[[Tensor], Tensor]] = {
-    "alexnet": lambda weight: nn.init.normal_(weight, std=0.01),
-    "glorot": nn.init.xavier_normal_,
-    "he": nn.init.kaiming_normal_,
-}
 
 
 class SmallAlexNet(nn.Module):
@@ -32,13 +23,14 @@ class SmallAlexNet(nn.Module):
     Parameters
     ----------
     activation : str
-        "relu" or "tanh".
+        A key of `coursepkg.architectures.deeper.ACTIVATIONS`, such as "relu" or "tanh".
     norm : str
         "none"; "local" puts local response normalisation *behind* the activation of the first two
         layers, as AlexNet does; "batch" puts batch normalisation *before* the activation of all
         five convolutions, as Ioffe & Szegedy (2015) do.
     init : str
-        "alexnet", "glorot" or "he"; biases begin at zero.
+        A key of `coursepkg.architectures.deeper.INITS`; "small" is the standard deviation of
+        AlexNet's paper. Biases begin at zero.
     dropout : float
         Before the last layer.
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from coursepkg.architectures.small_alexnet import ACTIVATIONS, INITS, NORMS, SmallAlexNet
+from coursepkg.architectures.deeper import ACTIVATIONS, INITS
+from coursepkg.architectures.small_alexnet import NORMS, SmallAlexNet
 
 
 def kinds(**settings):
@@ -49,8 +50,8 @@ def test_batch_normalisation_before_five_activations():
 @pytest.mark.parametrize(
     ("init", "std"),
     [
-        ("alexnet", lambda fan_in, fan_out: 0.01),
-        ("glorot", lambda fan_in, fan_out: (2 / (fan_in + fan_out)) ** 0.5),
+        ("small", lambda fan_in, fan_out: 0.01),
+        ("xavier", lambda fan_in, fan_out: (2 / (fan_in + fan_out)) ** 0.5),
         ("he", lambda fan_in, fan_out: (2 / fan_in) ** 0.5),
     ],
 )
