@@ -60,7 +60,12 @@ REFERENCES = {
             "vit_b_16",
         ]
     },
-    "timm": {"seresnet50": "seresnet50", "xception": "legacy_xception"},
+    "timm": {
+        "seresnet50": "seresnet50",
+        "xception": "legacy_xception",
+        "mobilenet_v1": "mobilenetv1_100",
+        **{name: name for name in (f"resnetv2_{depth}" for depth in (50, 101, 152))},
+    },
 }
 #: Sides of the square images where 64 pixels do not do: the poolings of AlexNet and Inception v3
 #: leave nothing, the auxiliary head of Inception v3 needs 299, and the position embedding of

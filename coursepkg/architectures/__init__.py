@@ -22,6 +22,7 @@ from coursepkg.architectures.efficientnet import (
 from coursepkg.architectures.googlenet import googlenet
 from coursepkg.architectures.inception import inception_v3
 from coursepkg.architectures.lenet import lenet5
+from coursepkg.architectures.mobilenetv1 import mobilenet_v1
 from coursepkg.architectures.mobilenetv2 import mobilenet_v2
 from coursepkg.architectures.mobilenetv3 import mobilenet_v3_large, mobilenet_v3_small
 from coursepkg.architectures.registry import (
@@ -40,6 +41,7 @@ from coursepkg.architectures.resnet import (
     resnext50_32x4d,
     wide_resnet50_2,
 )
+from coursepkg.architectures.resnetv2 import resnetv2_50, resnetv2_101, resnetv2_152
 from coursepkg.architectures.senet import seresnet50
 from coursepkg.architectures.squeezenet import squeezenet1_1
 from coursepkg.architectures.summary import summary
@@ -79,6 +81,7 @@ __all__ = [
     "lenet5",
     "list_models",
     "load_checkpoint",
+    "mobilenet_v1",
     "mobilenet_v2",
     "mobilenet_v3_large",
     "mobilenet_v3_small",
@@ -88,6 +91,9 @@ __all__ = [
     "resnet50",
     "resnet101",
     "resnet152",
+    "resnetv2_50",
+    "resnetv2_101",
+    "resnetv2_152",
     "resnext50_32x4d",
     "seresnet50",
     "squeezenet1_1",

@@ -5,7 +5,7 @@ channels. A separable one takes turns. First the *depthwise* part filters every 
 itself, with one kernel each; then the *pointwise* part, a 1 x 1 convolution, mixes the channels
 at every place by itself. Howard et al., *MobileNets* (2017), built a network of such pairs.
 
-The functions count what a convolution from :math:`M` channels to :math:`N` costs, with kernels of
+The functions count what one from :math:`M` channels to :math:`N` costs, with kernels of
 :math:`D_K \times D_K` and maps of :math:`D_F \times D_F` at its output (the letters of that
 paper, section 3.1). :math:`D_F` occurs in the multiply-adds and not in the parameters; where it
 stands in a formula, that formula does not count parameters.
@@ -13,56 +13,21 @@ stands in a formula, that formula does not count parameters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from math import prod
 
 from torch import Tensor, nn
 
-from coursepkg.convolution.arithmetic import conv2d_macs, conv2d_parameters
 from coursepkg.validation import integer, pair
 
 __all__ = [
     "DepthwiseSeparableConv2d",
     "separable_cost",
-    "separable_macs",
-    "separable_parameters",
     "separable_share",
-    "standard_macs",
-    "standard_parameters",
 ]
 
 IntPair = int | tuple[int, int]
-
-
-def standard_macs(
-    in_channels: int, out_channels: int, kernel_size: IntPair, output_size: IntPair
-) -> int:
-    r"""Return the multiply-adds of an ordinary convolution, for one image.
-
-    .. math:: D_K^2 \cdot M \cdot N \cdot D_F^2
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        M and N.
-    kernel_size, output_size : int or pair of int
-        :math:`D_K` and :math:`D_F`. The latter is the size of the *output*.
-
-    Raises
-    ------
-    ValueError
-        If a number is no integer of at least 1.
-
-    References
-    ----------
-    Howard et al. (2017), equation 2; there input and output have the same size.
-
-    Examples
-    --------
-    >>> standard_macs(512, 512, kernel_size=3, output_size=14)
-    462422016
-    """
-    return conv2d_macs(in_channels, out_channels, kernel_size, output_size)
 
 
 def separable_cost(
@@ -78,8 +43,10 @@ def separable_cost(
 
     Parameters
     ----------
-    in_channels, out_channels, kernel_size, output_size
-        As in `standard_macs`.
+    in_channels, out_channels : int
+        M and N.
+    kernel_size, output_size : int or pair of int
+        :math:`D_K` and :math:`D_F`. The latter is the size of the *output*.
 
     Returns
     -------
@@ -92,7 +59,8 @@ def separable_cost(
 
     References
     ----------
-    Howard et al. (2017), equation 5.
+    Howard et al. (2017), equation 5; there input and output have the same size. What it replaces
+    costs what `coursepkg.convolution.arithmetic.conv2d_macs` says (equation 2).
 
     Examples
     --------
@@ -106,81 +74,6 @@ def separable_cost(
     pointwise = channels * integer("out_channels", out_channels, 1)
     weights = depthwise + pointwise
     return weights, weights * height * width
-
-
-def separable_macs(
-    in_channels: int, out_channels: int, kernel_size: IntPair, output_size: IntPair
-) -> int:
-    r"""Return the multiply-adds of a depthwise separable convolution, for one image.
-
-    .. math:: D_K^2 \cdot M \cdot D_F^2 + M \cdot N \cdot D_F^2
-
-    Parameters
-    ----------
-    in_channels, out_channels, kernel_size, output_size
-        As in `standard_macs`.
-
-    Raises
-    ------
-    ValueError
-        If a number is no integer of at least 1.
-
-    References
-    ----------
-    Howard et al. (2017), equation 5.
-
-    Examples
-    --------
-    >>> separable_macs(512, 512, kernel_size=3, output_size=14)
-    52283392
-    """
-    return separable_cost(in_channels, out_channels, kernel_size, output_size)[1]
-
-
-def standard_parameters(in_channels: int, out_channels: int, kernel_size: IntPair) -> int:
-    r"""Return the weights of an ordinary convolution without bias.
-
-    .. math:: D_K^2 \cdot M \cdot N
-
-    Parameters
-    ----------
-    in_channels, out_channels, kernel_size
-        As in `standard_macs`.
-
-    Raises
-    ------
-    ValueError
-        If a number is no integer of at least 1.
-
-    Examples
-    --------
-    >>> standard_parameters(512, 512, kernel_size=3)
-    2359296
-    """
-    return conv2d_parameters(in_channels, out_channels, kernel_size, bias=False)
-
-
-def separable_parameters(in_channels: int, out_channels: int, kernel_size: IntPair) -> int:
-    r"""Return the weights of a depthwise separable convolution without biases.
-
-    .. math:: D_K^2 \cdot M + M \cdot N
-
-    Parameters
-    ----------
-    in_channels, out_channels, kernel_size
-        As in `standard_macs`.
-
-    Raises
-    ------
-    ValueError
-        If a number is no integer of at least 1.
-
-    Examples
-    --------
-    >>> separable_parameters(512, 512, kernel_size=3)
-    266752
-    """
-    return separable_cost(in_channels, out_channels, kernel_size, 1)[0]
 
 
 def separable_share(out_channels: int, kernel_size: IntPair) -> Fraction:
@@ -223,7 +116,7 @@ def separable_share(out_channels: int, kernel_size: IntPair) -> Fraction:
 
 
 class DepthwiseSeparableConv2d(nn.Module):
-    r"""A depthwise convolution and a pointwise one, each with batch normalisation and ReLU.
+    r"""A depthwise convolution and a pointwise one, each with batch normalisation and activation.
 
     Parameters
     ----------
@@ -233,6 +126,8 @@ class DepthwiseSeparableConv2d(nn.Module):
         is 1.
     stride : int
         Of the depthwise convolution.
+    activation_layer : callable
+        Makes the activation. It works in place.
 
     Raises
     ------
@@ -241,7 +136,7 @@ class DepthwiseSeparableConv2d(nn.Module):
 
     References
     ----------
-    Howard et al. (2017), section 3.2 and figure 3, right.
+    Howard et al. (2017), section 3.2 and figure 3, right. Names as in timm.
 
     Examples
     --------
@@ -254,21 +149,28 @@ class DepthwiseSeparableConv2d(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        *,
+        activation_layer: Callable[..., nn.Module] = nn.ReLU,
     ) -> None:
+        r"""Make the layers."""
         super().__init__()
         m, n = integer("in_channels", in_channels, 1), integer("out_channels", out_channels, 1)
         size, stride = integer("kernel_size", kernel_size, 1), integer("stride", stride, 1)
         if size % 2 == 0:
             raise ValueError(f"kernel_size={size} is even; use an odd one, which has a middle")
-        self.depthwise = nn.Conv2d(m, m, size, stride, padding=size // 2, groups=m, bias=False)
+        self.conv_dw = nn.Conv2d(m, m, size, stride, padding=size // 2, groups=m, bias=False)
         self.bn1 = nn.BatchNorm2d(m)
-        self.pointwise = nn.Conv2d(m, n, 1, bias=False)
+        self.conv_pw = nn.Conv2d(m, n, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(n)
-        self.relu = nn.ReLU(inplace=True)
+        self.act = activation_layer(inplace=True)
 
     def forward(self, input: Tensor) -> Tensor:
         r"""Filter every channel by itself, then mix the channels."""
-        maps = self.relu(self.bn1(self.depthwise(input)))  # (N, M, H', W')
-        output: Tensor = self.relu(self.bn2(self.pointwise(maps)))  # (N, N', H', W')
+        maps = self.act(self.bn1(self.conv_dw(input)))  # (N, M, H', W')
+        output: Tensor = self.act(self.bn2(self.conv_pw(maps)))  # (N, N', H', W')
         return output

@@ -36,6 +36,8 @@ PUBLISHED = {
     "efficientnet_b7": (66_347_960, 1200),
     "seresnet50": (28_088_024, 384),
     "xception": (22_855_952, 276),
+    "mobilenet_v1": (4_231_976, 164),
+    "resnetv2_50": (25_549_352, 300),
     "vit_b_16": (86_567_656, 152),
 }
 OUTPUTS = ("eval", "train logits", "train aux_logits", "train aux_logits1", "train aux_logits2")

@@ -32,6 +32,8 @@ FEATURES = {
     "seresnet50": 2048,
     "densenet121": 1024,
     "xception": 2048,
+    "resnetv2_50": 2048,
+    "mobilenet_v1": 1024,
     "mobilenet_v2": 1280,
     "mobilenet_v3_small": 1024,
     "efficientnet_b0": 1280,
@@ -52,7 +54,7 @@ def images(name, n=2):
 def test_the_list():
     names = list_models()
     assert names == sorted(MODELS)
-    assert len(names) == 39
+    assert len(names) == 43
     assert list_models("vgg") == [
         name + tail for name in ("vgg11", "vgg13", "vgg16", "vgg19") for tail in ("", "_bn")
     ]
