@@ -99,13 +99,13 @@ def measure_network(name: str, shape: tuple[int, ...], rounds: int) -> dict[str,
     import torch
     from oracle_weights import fill, images
 
+    from coursepkg.architectures.checkpoints import skeleton
+
     build = builders(name)
     state = fill(build["ours"]().state_dict())
 
     def loaded() -> Any:
-        with torch.device("meta"):
-            model = build["ours"]()
-        model.load_state_dict(state, assign=True)
+        skeleton(build["ours"]).load_state_dict(state, assign=True)
 
     times = {"construct": take_turns({**build, "loaded": loaded}, rounds)}
     input, labels = images(name, shape), torch.arange(shape[0]) * 37 % CLASSES

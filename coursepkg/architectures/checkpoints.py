@@ -28,10 +28,18 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from coursepkg.data.downloads import cache_folder, fetch
 
-__all__ = ["WEIGHTS", "Weights", "load_checkpoint", "official_weights", "pretrained"]
+__all__ = [
+    "WEIGHTS",
+    "Weights",
+    "load_checkpoint",
+    "official_weights",
+    "pretrained",
+    "skeleton",
+]
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -397,8 +405,8 @@ def pretrained(
 ) -> Model:
     r"""Build a network and load official weights into it, after fetching them if need be.
 
-    The network is built first, so that a wrong setting costs no download. It is built on the meta
-    device, so that no time goes into random weights.
+    The network is built first, so that a wrong setting costs no download, as a `skeleton`, so that
+    no time goes into random weights.
 
     Parameters
     ----------
@@ -434,13 +442,63 @@ def pretrained(
         )
     if not chosen.auxiliary_trained:
         settings.setdefault("aux_logits", False)
-    with torch.device("meta"):
-        model = build(**settings)
+    model = skeleton(build, **settings)
     path = fetch(chosen.url, chosen.sha256, cache_folder() / "weights")
     absent = tuple(f"{part}." for part in chosen.auxiliary if getattr(model, part) is None)
     state = _read(path)
     _fill(model, {k: v for k, v in state.items() if not k.startswith(absent)}, path)
     return model
+
+
+def skeleton(build: Callable[..., Model], **settings: Any) -> Model:
+    r"""Build a network of shapes without numbers, for weights that follow.
+
+    The meta device takes no memory. But PyTorch draws on it, in Python and for nothing, and for a
+    network of many small layers that takes longer than real numbers do. So nothing is drawn.
+
+    Parameters
+    ----------
+    build : callable
+        Builds the network.
+    **settings
+        Its arguments.
+
+    Returns
+    -------
+    Module
+        All of it is on the meta device; `load_checkpoint` brings it down.
+
+    Examples
+    --------
+    >>> skeleton(nn.Linear, in_features=3, out_features=2).weight.device
+    device(type='meta')
+    """
+    with torch.device("meta"), _Undrawn():
+        return build(**settings)
+
+
+class _Undrawn(TorchFunctionMode):
+    r"""Leave out the functions by which layers draw their first weights."""
+
+    DRAWS = (
+        Tensor.normal_,
+        Tensor.uniform_,
+        nn.init.normal_,
+        nn.init.uniform_,
+        nn.init.kaiming_uniform_,
+    )
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        settings = kwargs or {}
+        if func in self.DRAWS:
+            return args[0] if args else settings["tensor"]
+        return func(*args, **settings)
 
 
 def load_checkpoint(model: Model, path: Path | str) -> Model:

@@ -13,13 +13,22 @@ import torch
 from safetensors.torch import save_file
 from served import Server
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from coursepkg.architectures import get_model, load_checkpoint, replace_head
-from coursepkg.architectures.checkpoints import HALF, WEIGHTS, Weights, official_weights
+from coursepkg.architectures.checkpoints import (
+    HALF,
+    WEIGHTS,
+    Weights,
+    official_weights,
+    skeleton,
+)
 from coursepkg.architectures.registry import MODELS
 from coursepkg.data import downloads
 
 ORACLE = Path(__file__).parents[1] / "oracle" / "preprocess.npz"
+#: The others have files with a hash in the name, which are checked before they are read.
+WITHOUT_WEIGHTS = {"lenet5", "mobilenet_v1", "resnetv2_50", "resnetv2_101", "resnetv2_152"}
 
 
 class Small(nn.Module):
@@ -394,6 +403,44 @@ def drawn(model):
     }
 
 
+class Drawing(TorchFunctionMode):
+    """Notes which functions that draw random numbers are called."""
+
+    def __init__(self):
+        self.seen = []
+        super().__init__()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__name__", "") in ("normal_", "uniform_", "bernoulli_", "random_"):
+            self.seen.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_skeleton_has_every_shape_and_draws_nothing(name):
+    with Drawing() as drawing, torch.device("meta"):
+        usual = MODELS[name].factory()
+    assert drawing.seen
+    with Drawing() as drawing:
+        bare = skeleton(MODELS[name].factory, num_classes=1000 if name != "lenet5" else 10)
+    assert not drawing.seen
+    states = usual.state_dict(), bare.state_dict()
+    assert list(states[0]) == list(states[1])
+    for before, after in zip(*(state.values() for state in states), strict=True):
+        assert after.is_meta
+        assert (after.shape, after.dtype) == (before.shape, before.dtype)
+    parameters = zip(usual.named_parameters(), bare.named_parameters(), strict=True)
+    assert all(a == b and p.requires_grad == q.requires_grad for (a, p), (b, q) in parameters)
+
+
+def test_a_skeleton_does_not_keep_others_from_drawing():
+    torch.manual_seed(0)
+    expected = nn.Linear(3, 2).weight
+    torch.manual_seed(0)
+    skeleton(nn.Linear, in_features=3, out_features=2)
+    assert torch.equal(nn.Linear(3, 2).weight, expected)
+
+
 @pytest.mark.covers("A15")
 def test_weights_are_fetched_once_checked_and_loaded(server, monkeypatch, tmp_path, capsys):
     state = drawn(get_model("squeezenet1_1"))
@@ -515,7 +562,7 @@ def test_unknown_weights_are_refused_with_those_there_are():
 
 
 def test_the_table_is_complete():
-    assert set(WEIGHTS) == set(MODELS) - {"lenet5"}
+    assert set(WEIGHTS) == set(MODELS) - WITHOUT_WEIGHTS
     for name, versions in WEIGHTS.items():
         for version, entry in versions.items():
             assert entry.url.startswith("https://")
@@ -534,7 +581,7 @@ def test_the_table_is_complete():
     assert tensorflow == {"googlenet", "inception_v3", "xception"}
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if n != "lenet5"])
+@pytest.mark.parametrize("name", sorted(set(MODELS) - WITHOUT_WEIGHTS))
 def test_sizes_of_the_files_are_those_of_the_weights(name):
     with torch.device("meta"):
         model = MODELS[name].factory()
