@@ -5,7 +5,7 @@ a forward pass, cross-entropy (of the main scores only), a backward pass and a s
 momentum. The two take turns, and so does who begins; the best of all rounds counts: whatever else
 the machine does can only slow a round down. Every thread count has a process of its own.
 
-    .oracle/bin/python benchmarks/architectures.py [--threads 1 2] [--rounds 7] [--networks ...]
+    PYTHONPATH=. .oracle/bin/python benchmarks/architectures.py [--threads 1 2] [--networks ...]
 
 runs in the environment that `make oracle` makes, prints the tables and writes
 benchmarks/results/architectures.json.
@@ -14,17 +14,13 @@ benchmarks/results/architectures.json.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import geometric_mean, median
 from typing import Any
 
+from by_threads import parser, race, threads_of_this_process
 from tqdm import tqdm
 
 __all__ = ["NETWORKS", "main"]
@@ -38,42 +34,17 @@ NETWORKS = [
     "mobilenet_v2",
     "efficientnet_b0",
 ]
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "architectures.json"
-COUNT_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CLASSES = 1000
 
 Contender = Callable[[], Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--networks", nargs="+", default=NETWORKS, metavar="NAME")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        print(json.dumps(measure(options)))
-        return
-    results = []
-    for threads in options.threads:
-        results.append(run_worker(threads))
-        print(table(results[-1]), end="\n\n", flush=True)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    print(f"written to {os.path.relpath(RESULTS)}")
-
-
-def run_worker(threads: int) -> dict[str, Any]:
-    r"""Measure in a fresh process that uses so many threads."""
-    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
-    environment = {**os.environ, **dict.fromkeys(COUNT_THREADS, str(threads)), "PYTHONPATH": paths}
-    command = [sys.executable, __file__, *sys.argv[1:], "--worker"]
-    worker = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-    return {"threads": threads, **json.loads(worker.stdout)}
+    options = parser(__doc__, rounds=7)
+    options.add_argument("--batch", type=int, default=8)
+    options.add_argument("--size", type=int, default=224)
+    options.add_argument("--networks", nargs="+", default=NETWORKS, metavar="NAME")
+    race(options.parse_args(), measure, table)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -81,7 +52,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     import torch
     import torchvision
 
-    torch.set_num_threads(int(os.environ[COUNT_THREADS[0]]))
+    torch.set_num_threads(threads_of_this_process())
     bar = tqdm(options.networks, desc=f"threads: {torch.get_num_threads()}", unit="network")
     shape = (options.batch, 3, options.size, options.size)
     return {

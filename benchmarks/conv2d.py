@@ -16,20 +16,16 @@ prints the tables and writes benchmarks/results/conv2d.json.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
 import numpy as np
 import textbook_im2col as textbook
+from by_threads import parser, race, threads_of_this_process
 from threadpoolctl import threadpool_info
 from tqdm import tqdm
 
@@ -49,10 +45,7 @@ LAYERS = [
     (8, 256, 14, 14, 256, 3, 1, 1),
     (8, 64, 56, 56, 256, 1, 1, 0),
 ]
-RESULTS = Path(__file__).parent / "results" / "conv2d.json"
 NUMPY = ("ours", "textbook", "float32")  # the contenders whose memory tracemalloc sees
-CHOOSE_KERNEL = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-COUNT_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 PAUSE = 0.05  # seconds in which the waiting threads of the previous contender fall asleep
 
 Layer = tuple[int, ...]
@@ -60,38 +53,15 @@ Contender = Callable[[], tuple[Any, ...]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        print(json.dumps(measure(options.rounds)))
-        return
-    results = []
-    for threads in options.threads:
-        results.append(run_worker(threads, options.rounds))
-        print(table(results[-1]), end="\n\n", flush=True)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    print(f"written to {os.path.relpath(RESULTS)}")
+    race(parser(__doc__, rounds=10).parse_args(), measure, table)
 
 
-def run_worker(threads: int, rounds: int) -> dict[str, Any]:
-    r"""Measure in a fresh process that uses so many threads."""
-    environment = {k: v for k, v in os.environ.items() if k not in CHOOSE_KERNEL}
-    environment |= dict.fromkeys(COUNT_THREADS, str(threads))
-    command = [sys.executable, __file__, "--worker", "--rounds", str(rounds)]
-    worker = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-    return {"threads": threads, **json.loads(worker.stdout)}
-
-
-def measure(rounds: int) -> dict[str, Any]:
+def measure(options: argparse.Namespace) -> dict[str, Any]:
     r"""Measure every layer in this process."""
     blas = next(lib for lib in threadpool_info() if lib["user_api"] == "blas")  # before torch's
     import torch
 
-    torch.set_num_threads(int(os.environ[COUNT_THREADS[0]]))
+    torch.set_num_threads(threads_of_this_process())
     bar = tqdm(LAYERS, desc=f"threads: {torch.get_num_threads()}", unit="layer")
     return {
         "numpy": np.__version__,
@@ -100,7 +70,7 @@ def measure(rounds: int) -> dict[str, Any]:
         "blas": f"{blas['internal_api']} {blas['version']}",
         "blas_kernel": blas["architecture"],
         "blas_threads": blas["num_threads"],
-        "layers": [measure_layer(layer, rounds) for layer in bar],
+        "layers": [measure_layer(layer, options.rounds) for layer in bar],
     }
 
 

@@ -15,17 +15,13 @@ prints the tables and writes benchmarks/results/deform_conv.json.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
+from by_threads import parser, race, threads_of_this_process
 
 from coursepkg.architectures.deform_conv import deform_conv2d
 from coursepkg.testing import assert_close
@@ -38,62 +34,37 @@ CONTENDERS: dict[str, Callable[..., torch.Tensor]] = {
     "torchvision": torchvision.ops.deform_conv2d,
     "ours": deform_conv2d,
 }
-RESULTS = Path(__file__).parent / "results" / "deform_conv.json"
-COUNT_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        print(json.dumps(measure(options.rounds)))
-        return
-    results = []
-    for threads in options.threads:
-        results.append(run_worker(threads, options.rounds))
-        print(table(results[-1]), end="\n\n", flush=True)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    print(f"written to {os.path.relpath(RESULTS)}")
+    race(parser(__doc__, rounds=10).parse_args(), measure, table)
 
 
-def run_worker(threads: int, rounds: int) -> dict[str, Any]:
-    """Measure in a process of its own."""
-    environment = os.environ | dict.fromkeys(COUNT_THREADS, str(threads))
-    command = [sys.executable, __file__, "--worker", "--rounds", str(rounds)]
-    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return dict(json.loads(done.stdout))
-
-
-def measure(rounds: int) -> dict[str, Any]:
+def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Time all layers in this process."""
-    threads = int(os.environ["OMP_NUM_THREADS"])
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads_of_this_process())
     versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
     layers = [
-        {"shape": shape, "modulated": modulated, "seconds": race(shape, modulated, rounds)}
+        {"shape": shape, "modulated": modulated, "seconds": best(shape, modulated, options.rounds)}
         for shape in LAYERS
         for modulated in (False, True)
     ]
-    return {"threads": threads, "versions": versions, "rounds": rounds, "layers": layers}
+    return {"versions": versions, "rounds": options.rounds, "layers": layers}
 
 
-def race(shape: tuple[int, int, int, int], modulated: bool, rounds: int) -> dict[str, float]:
+def best(shape: tuple[int, int, int, int], modulated: bool, rounds: int) -> dict[str, float]:
     """Return the best time of each contender, in seconds."""
     tensors, upstream = arguments(shape, modulated)
     runs = {name: lambda f=f: run(f, tensors, upstream) for name, f in CONTENDERS.items()}
     for ours, theirs in zip(runs["ours"](), runs["torchvision"](), strict=True):
         assert_close(ours.detach(), theirs.detach())
-    best = dict.fromkeys(runs, float("inf"))
+    times = dict.fromkeys(runs, float("inf"))
     for _ in range(rounds):
         for name, go in runs.items():
             start = time.perf_counter()
             go()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
+            times[name] = min(times[name], time.perf_counter() - start)
+    return times
 
 
 def arguments(

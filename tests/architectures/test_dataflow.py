@@ -251,10 +251,12 @@ NETWORKS = [
     "densenet121",
     "seresnet50",
     "xception",
+    "mobilenet_v1",
     "mobilenet_v2",
     "mobilenet_v3_small",
     "efficientnet_b0",
     "convnext_tiny",
+    "resnetv2_50",
     "vit_b_16",
 ]
 

@@ -57,6 +57,7 @@ PUBLISHED = {
 KINDS = ["lenet5", "alexnet", "vgg11_bn", "googlenet", "inception_v3", "squeezenet1_1", "resnet18"]
 KINDS += ["resnext50_32x4d", "seresnet50", "densenet121", "xception", "mobilenet_v2"]
 KINDS += ["mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "vit_b_16"]
+KINDS += ["mobilenet_v1", "resnetv2_50", "resnetv2_101", "resnetv2_152"]
 
 
 def on_meta(name, **settings):
