@@ -46,8 +46,9 @@ class PreActBottleneck(nn.Module):
 
     References
     ----------
-    He et al. (2016), "Identity Mappings in Deep Residual Networks", figure 4e and section 4.2. That
-    a projection reads what is normalised is not in the text; the authors' code and timm do it.
+    He et al. (2016), "Identity Mappings in Deep Residual Networks", figure 4e and section 4.2. The
+    paper normalises and activates before the paths split in the first block of the network
+    (appendix); its authors' code and timm do so wherever the shortcut is a projection.
 
     Examples
     --------
