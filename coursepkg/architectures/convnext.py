@@ -222,12 +222,6 @@ class ConvNeXt(nn.Module):
 def convnext_tiny(*, num_classes: int = 1000) -> ConvNeXt:
     r"""ConvNeXt-Tiny: 28,589,128 parameters.
 
-    Parameters
-    ----------
-    num_classes : int
-
-    References
-    ----------
     Liu et al. (2022), table 9.
     """
     return ConvNeXt(num_classes=num_classes)

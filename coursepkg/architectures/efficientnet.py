@@ -354,12 +354,6 @@ def _efficientnet(number: int, num_classes: int) -> EfficientNet:
 def efficientnet_b0(*, num_classes: int = 1000) -> EfficientNet:
     r"""EfficientNet-B0: 5,288,548 parameters, for images of 224 × 224.
 
-    Parameters
-    ----------
-    num_classes : int
-
-    References
-    ----------
     Tan & Le (2019).
     """
     return _efficientnet(0, num_classes)
@@ -369,12 +363,6 @@ def efficientnet_b0(*, num_classes: int = 1000) -> EfficientNet:
 def efficientnet_b1(*, num_classes: int = 1000) -> EfficientNet:
     r"""EfficientNet-B1: 7,794,184 parameters, for images of 240 × 240.
 
-    Parameters
-    ----------
-    num_classes : int
-
-    References
-    ----------
     Tan & Le (2019).
     """
     return _efficientnet(1, num_classes)
@@ -387,12 +375,6 @@ def efficientnet_b2(*, num_classes: int = 1000) -> EfficientNet:
     The paper's B2 sees 260 × 260 pixels. The weights that torchvision publishes were measured at
     288 × 288, and that is the size registered here.
 
-    Parameters
-    ----------
-    num_classes : int
-
-    References
-    ----------
     Tan & Le (2019).
     """
     return _efficientnet(2, num_classes)
@@ -402,12 +384,6 @@ def efficientnet_b2(*, num_classes: int = 1000) -> EfficientNet:
 def efficientnet_b3(*, num_classes: int = 1000) -> EfficientNet:
     r"""EfficientNet-B3: 12,233,232 parameters, for images of 300 × 300.
 
-    Parameters
-    ----------
-    num_classes : int
-
-    References
-    ----------
     Tan & Le (2019).
     """
     return _efficientnet(3, num_classes)
@@ -417,12 +393,6 @@ def efficientnet_b3(*, num_classes: int = 1000) -> EfficientNet:
 def efficientnet_b4(*, num_classes: int = 1000) -> EfficientNet:
     r"""EfficientNet-B4: 19,341,616 parameters, for images of 380 × 380.
 
-    Parameters
-    ----------
-    num_classes : int
-
-    References
-    ----------
     Tan & Le (2019).
     """
     return _efficientnet(4, num_classes)
@@ -432,12 +402,6 @@ def efficientnet_b4(*, num_classes: int = 1000) -> EfficientNet:
 def efficientnet_b5(*, num_classes: int = 1000) -> EfficientNet:
     r"""EfficientNet-B5: 30,389,784 parameters, for images of 456 × 456.
 
-    Parameters
-    ----------
-    num_classes : int
-
-    References
-    ----------
     Tan & Le (2019).
     """
     return _efficientnet(5, num_classes)
@@ -447,12 +411,6 @@ def efficientnet_b5(*, num_classes: int = 1000) -> EfficientNet:
 def efficientnet_b6(*, num_classes: int = 1000) -> EfficientNet:
     r"""EfficientNet-B6: 43,040,704 parameters, for images of 528 × 528.
 
-    Parameters
-    ----------
-    num_classes : int
-
-    References
-    ----------
     Tan & Le (2019).
     """
     return _efficientnet(6, num_classes)
@@ -462,12 +420,6 @@ def efficientnet_b6(*, num_classes: int = 1000) -> EfficientNet:
 def efficientnet_b7(*, num_classes: int = 1000) -> EfficientNet:
     r"""EfficientNet-B7: 66,347,960 parameters, for images of 600 × 600.
 
-    Parameters
-    ----------
-    num_classes : int
-
-    References
-    ----------
     Tan & Le (2019).
     """
     return _efficientnet(7, num_classes)

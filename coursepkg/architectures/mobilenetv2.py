@@ -210,12 +210,6 @@ class MobileNetV2(nn.Module):
 def mobilenet_v2(*, num_classes: int = 1000) -> MobileNetV2:
     r"""MobileNetV2 of width 1: 3,504,872 parameters.
 
-    Parameters
-    ----------
-    num_classes : int
-
-    References
-    ----------
     Sandler et al. (2018).
     """
     return MobileNetV2(num_classes)
