@@ -6,6 +6,7 @@ from math import comb
 import pytest
 import torch
 import torch.nn.functional as F
+from normed import noise, normalise, perturbed
 from torch import nn
 
 from coursepkg.architectures.registry import MODELS
@@ -36,10 +37,6 @@ PUBLISHED = {
 }
 
 
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def on_meta(name, **settings):
     with torch.device("meta"):
         return MODELS[name].factory(**settings)
@@ -47,24 +44,6 @@ def on_meta(name, **settings):
 
 def count(model):
     return sum(p.numel() for p in model.parameters())
-
-
-def normalise(x, norm):
-    """Batch norm while training, without PyTorch's function for it."""
-    mean = x.mean((0, 2, 3), keepdim=True)
-    variance = ((x - mean) ** 2).mean((0, 2, 3), keepdim=True)
-    weight, bias = (p[:, None, None] for p in (norm.weight, norm.bias))
-    return weight * (x - mean) / (variance + 1e-5).sqrt() + bias
-
-
-def perturbed(module, seed=4):
-    """Float64, with batch norms that are not the identity."""
-    torch.manual_seed(seed)
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            nn.init.uniform_(norm.weight, 0.5, 1.5)
-            nn.init.normal_(norm.bias)
-    return module.double()
 
 
 def test_the_table_of_the_paper():

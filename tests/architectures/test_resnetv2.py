@@ -3,6 +3,7 @@ r"""ResNet V2: counts, names, and the law that gives it its point: nothing on th
 import pytest
 import torch
 import torch.nn.functional as F
+from normed import noise, normalise, perturbed
 from torch import nn
 
 from coursepkg.architectures.registry import MODELS, get_model
@@ -18,29 +19,13 @@ COUNTS = {
 }
 
 
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def on_meta(name, **settings):
     with torch.device("meta"):
         return get_model(name, **settings)
 
 
-def perturbed(module, seed=4):
-    torch.manual_seed(seed)
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            nn.init.uniform_(norm.weight, 0.5, 1.5)
-            nn.init.normal_(norm.bias)
-    return module.double()
-
-
 def active(x, norm):
-    mean = x.mean((0, 2, 3), keepdim=True)
-    variance = ((x - mean) ** 2).mean((0, 2, 3), keepdim=True)
-    weight, bias = (p[:, None, None] for p in (norm.weight, norm.bias))
-    return (weight * (x - mean) / (variance + 1e-5).sqrt() + bias).clamp(min=0)
+    return normalise(x, norm).clamp(min=0)
 
 
 @pytest.mark.parametrize("name", COUNTS)

@@ -2,15 +2,12 @@ r"""SE-ResNet-50 against counts, and its block against the plain bottleneck."""
 
 import pytest
 import torch
+from normed import noise
 
 from coursepkg.architectures.registry import MODELS
 from coursepkg.architectures.resnet import Bottleneck, projection, residual_blocks, resnet50
 from coursepkg.architectures.senet import SEBottleneck, seresnet50
 from coursepkg.testing import assert_close
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")

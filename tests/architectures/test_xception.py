@@ -3,6 +3,7 @@ r"""Xception against counts, and its blocks against sums written out."""
 import pytest
 import torch
 import torch.nn.functional as F
+from normed import noise, normalise, perturbed
 from torch import nn
 
 from coursepkg.architectures.registry import MODELS
@@ -10,30 +11,10 @@ from coursepkg.architectures.xception import SeparableConv2d, Xception, Xception
 from coursepkg.testing import assert_close
 
 
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 @pytest.fixture(scope="module")
 def model():
     with torch.device("meta"):
         return xception()
-
-
-def normalise(x, norm):
-    mean = x.mean((0, 2, 3), keepdim=True)
-    variance = ((x - mean) ** 2).mean((0, 2, 3), keepdim=True)
-    weight, bias = (p[:, None, None] for p in (norm.weight, norm.bias))
-    return weight * (x - mean) / (variance + 1e-5).sqrt() + bias
-
-
-def perturbed(module, seed=4):
-    torch.manual_seed(seed)
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            nn.init.uniform_(norm.weight, 0.5, 1.5)
-            nn.init.normal_(norm.bias)
-    return module.double()
 
 
 def separable(x, conv):
