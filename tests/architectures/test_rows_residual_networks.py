@@ -1,5 +1,6 @@
 r"""The claims of book/architectures/residual-networks.md, on networks that its cells do not use."""
 
+import ast
 import re
 from itertools import product
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from coursepkg.architectures import resnet
-from coursepkg.architectures.deeper import DeepBlock, DeepCNN, gradient_norms
+from coursepkg.architectures.deeper import DeepBlock, DeepCNN, gradient_norms, signal_norms
 from coursepkg.architectures.exercises import broken_batch_norm
 from coursepkg.architectures.registry import MODELS
 from coursepkg.architectures.resnet import (
@@ -23,6 +24,7 @@ from coursepkg.architectures.resnet import (
     projection,
     residual_blocks,
 )
+from coursepkg.architectures.resnetv2 import ResNetV2
 from coursepkg.convolution.normalization import batch_norm
 from coursepkg.recorded import recorded
 from coursepkg.testing import assert_close
@@ -121,6 +123,60 @@ def test_gradients_do_not_vanish_under_batch_norm_and_shortcuts_even_them_out(se
     assert spread[True] < 0.2 * spread[False]
 
 
+@pytest.mark.covers("A07")
+def test_zeros_of_the_padding_and_few_channels_make_a_plain_signal_fade():
+    """Without batch norm. The padding: with every draw; channels: in the mean of ten."""
+    kept = {}
+    for widths in ((8, 16, 32), (32, 64, 128)):
+        for padding in ("zeros", "replicate"):
+            for seed in range(50, 60):
+                torch.manual_seed(seed)
+                model = DeepCNN(44, residual=False, batch_norm=False, widths=widths)
+                for conv in (m for m in model.modules() if isinstance(m, nn.Conv2d)):
+                    conv.padding_mode = padding
+                sizes = list(signal_norms(model, noise(6, 1, 12, 12, seed=seed)).values())
+                kept.setdefault((widths[0], padding), []).append(np.log10(sizes[-2] / sizes[0]))
+    for channels in (8, 32):
+        gain = np.subtract(kept[channels, "replicate"], kept[channels, "zeros"])
+        assert gain.min() > 0.5
+    for padding in ("zeros", "replicate"):
+        gain = np.subtract(kept[32, padding], kept[8, padding])
+        assert gain.mean() > 2 * gain.std(ddof=1) / 10**0.5
+    assert np.mean(kept[32, "replicate"]) > -1
+
+
+@pytest.mark.covers("A07")
+def test_blocks_of_the_second_version_add_up_within_a_stage():
+    """Also with statistics in use and with weights in all norms; the first version's do not."""
+    torch.manual_seed(3)
+    first, second = ResNet(Bottleneck, (1, 4, 1, 1)), ResNetV2((1, 4, 1, 1))
+    for stage, end in ((first.layer2, "bn3"), (second.stages[1].blocks, "conv3")):
+        for norm in (m for m in stage.modules() if isinstance(m, nn.BatchNorm2d)):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.normal_(norm.bias)
+        blocks, added = stage.double().eval()[1:], []
+        for block in blocks:
+            block.get_submodule(end).register_forward_hook(
+                lambda layer, inputs, output, seen=added: seen.append(output.clone())
+            )
+        x = noise(2, 512, 3, 4).double()
+        with torch.no_grad():
+            left = blocks(x) - x - sum(added)
+        assert len(added) == 3
+        assert (left.abs().max() < 1e-10) == (stage is not first.layer2)
+
+
+@pytest.mark.covers("A07")
+def test_where_the_first_version_cuts_a_sum_nothing_comes_back():
+    torch.manual_seed(2)
+    block, x = Bottleneck(8, 2).double().eval(), noise(3, 8, 4, 4).double().requires_grad_()
+    sums = block.residual(x) + x
+    cut = (sums < 0).flatten().nonzero()[:, 0]
+    assert 0 < len(cut) < x.numel()
+    (gradient,) = torch.autograd.grad(block(x).flatten()[cut].sum(), x)
+    assert not gradient.any()
+
+
 @pytest.mark.covers("E20")
 def test_the_annotators_figure_is_uncertain():
     """The exact interval of Clopper and Pearson, for 5.1 % of 1,500."""
@@ -129,9 +185,22 @@ def test_the_annotators_figure_is_uncertain():
     assert interval.low < 0.0482 < 0.0494 < interval.high
     assert interval.low > 0.0357
     assert scipy.stats.binomtest(round(0.12 * 258), 258, 0.051).pvalue < 1e-4  # the second one
-    text = PAGE.read_text()
-    for figure in ("4.94", "4.82", "3.57", "5.1", "12.0", "1,500", "258"):
+    text = PAGE.read_text("utf-8")
+    for figure in ("5.1 %", "1,500", "12.0 % of 258"):
         assert figure in text
+
+
+@pytest.mark.covers("E20")
+def test_page_and_errata_tell_of_the_same_errors():
+    text = PAGE.read_text("utf-8")
+    table = re.search(r"^test_errors = (\{.*?^\})", text, re.M | re.S)[1]
+    figures = {name: figure for (name, _), figure in ast.literal_eval(table).items()}
+    note = (PAGE.parents[1] / "reference" / "errata.md").read_text("utf-8")
+    note = note.split("### E20")[1].split("###")[0]
+    in_the_note = [float(figure) for figure in re.findall(r"([\d.]+) %", note)]
+    earlier = [figures["PReLU networks"], figures["Inception with batch norm"]]
+    assert in_the_note == [*earlier, 5.1, 12.0]
+    assert sorted(figures.values()) == [figures["ResNet"], *sorted(earlier)]
 
 
 @pytest.mark.covers("E29")
@@ -161,7 +230,12 @@ def test_what_the_record_says_of_lesions():
         found = record.difference(("plain", "several", i), ("residual", "several", i))
         assert found.holds
         assert found.mean > 0
+    whole = record.difference(("plain", "whole"), ("residual", "whole"))
+    assert whole.holds
+    assert 0 < whole.mean < 0.02  # a little less
     several = record.mean("residual", "several")
+    assert record.settings["removed"][-1] == 5
+    assert 0.7 < several[-1] < 0.9  # close to guessing
     assert (np.diff([record.mean("residual", "whole"), residual.mean(), *several]) > 0).all()
 
 
