@@ -9,11 +9,13 @@ sets are the same as TensorFlow Datasets publishes.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import re
 import shutil
 import tarfile
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,9 +225,10 @@ def fetch(
 
 def _hash(path: Path) -> str:
     r"""Return the SHA-256 of a file, or nothing if there is none."""
-    import pooch
-
-    return str(pooch.file_hash(path)) if path.exists() else ""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _accept(part: Path, path: Path, sha256: str) -> None:
@@ -297,9 +300,15 @@ def cache_folder() -> Path:
     The environment variable ``COURSEPKG_CACHE`` sets it; by default it is where the system keeps
     such things, as ``~/.cache/coursepkg``.
     """
-    import pooch
+    return Path(os.environ.get("COURSEPKG_CACHE") or _pooch().os_cache("coursepkg"))
 
-    return Path(os.environ.get("COURSEPKG_CACHE") or pooch.os_cache("coursepkg"))
+
+def _pooch() -> Any:
+    r"""Import pooch, which in a notebook warns that there is no widget for its progress bars."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import pooch
+    return pooch
 
 
 def _dataset(name: str) -> Dataset:
@@ -371,14 +380,12 @@ def unpack(name: str, folder: Path | str | None = None, progress: bool = True) -
         The folder that holds what the archives hold; for ``oxford-iiit-pet``: ``images/*.jpg``,
         ``annotations/trimaps/*.png``, ``annotations/trainval.txt`` and ``annotations/test.txt``.
     """
-    import pooch
-
     files = download(name, folder, progress)
     target = files[0].parent / "unpacked"
     if not target.exists():
         half = target.with_suffix(".part")
         shutil.rmtree(half, ignore_errors=True)
         for path in files:
-            pooch.Untar(extract_dir=str(half))(str(path), "download", None)
+            _pooch().Untar(extract_dir=str(half))(str(path), "download", None)
         half.rename(target)
     return target

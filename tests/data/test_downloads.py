@@ -12,8 +12,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 
+import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
 from served import Server
 
 from coursepkg.data import downloads
@@ -337,6 +339,15 @@ def test_the_binary_cifar_is_read(server, monkeypatch, tmp_path):
     np.testing.assert_array_equal(result.train_labels, labels[1:].ravel())
     np.testing.assert_array_equal(result.test_images, images[0])
     np.testing.assert_array_equal(result.test_labels, labels[0])
+
+
+def test_a_notebook_is_not_told_of_widgets(monkeypatch, tmp_path):
+    """Where ipywidgets is missing, tqdm.auto warns as soon as pooch is imported."""
+    monkeypatch.delenv("COURSEPKG_CACHE", raising=False)
+    code = "from coursepkg.data.downloads import cache_folder; assert cache_folder()"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(notebook, kernel_name="python3").execute()
+    assert [output.get("text", output) for output in notebook.cells[0].outputs] == []
 
 
 def test_archives_are_unpacked_once_and_whole(server, monkeypatch, tmp_path):
