@@ -85,9 +85,11 @@ const middle = (values) => (Math.min(...values) + Math.max(...values)) / 2;
 // ---- words
 const digits = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 const UNITS = [[1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""]];
-function short(n) {
-  const [size, letter] = UNITS.find(([unit]) => n >= unit) ?? [1, ""];
-  return `${Number((n / size).toPrecision(3))} ${letter}`;
+const BYTES = [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"], [1, "B"]];
+function short(cost, n) {
+  const units = cost === "memory" ? BYTES : UNITS;
+  const [size, letters] = units.find(([unit]) => n >= unit) ?? units.at(-1);
+  return `${Number((n / size).toPrecision(3))} ${letters}`;
 }
 const amount = (cost, value) => digits(value) + (cost === "memory" ? " B" : "");
 function percent(part, whole) {
@@ -307,7 +309,7 @@ function mount(root, settings) {
     const { net } = state;
     about.textContent = net.about;
     totals.replaceChildren(...each((cost, name) => html("div", { class: `ce-${cost}` },
-      html("dt", {}, name), html("dd", {}, short(net[cost]) + (cost === "memory" ? "B" : "")))));
+      html("dt", {}, name), html("dd", {}, short(cost, net[cost])))));
     const most = Object.fromEntries(each((cost) =>
       [cost, Math.max(1, ...net.boxes.map((box) => box[cost]))]));
     const levels = []; // runs of blocks with maps of one size

@@ -66,8 +66,8 @@ class Weights:
     ----------
     url : str
         The file, whose name ends with the first digits of its SHA-256.
-    megabytes : float
-        Its size, in units of 1024² bytes; for timm's files that of the tensors.
+    mebibytes : float
+        Its size, in MiB (1024² bytes); for timm's files that of the tensors.
     top1, top5 : float
         Per cent of the ImageNet validation images that are recognised, as `source` says; not
         measured here.
@@ -86,7 +86,7 @@ class Weights:
     """
 
     url: str
-    megabytes: float
+    mebibytes: float
     top1: float
     top5: float
     resize: int = 256
@@ -160,16 +160,16 @@ def _pixels(image: Any) -> Tensor:
     return image if image.ndim == 4 else image.unsqueeze(0)
 
 
-def _torchvision(file: str, megabytes: float, top1: float, top5: float, **settings: Any) -> Weights:
+def _torchvision(file: str, mebibytes: float, top1: float, top5: float, **settings: Any) -> Weights:
     url = f"https://download.pytorch.org/models/{file}"
-    return Weights(url, megabytes, top1, top5, **settings)
+    return Weights(url, mebibytes, top1, top5, **settings)
 
 
-def _timm(file: str, megabytes: float, top1: float, top5: float, **settings: Any) -> Weights:
+def _timm(file: str, mebibytes: float, top1: float, top5: float, **settings: Any) -> Weights:
     url = f"https://github.com/rwightman/pytorch-image-models/releases/download/{file}"
     source = "timm 1.0.31, results/results-imagenet.csv"
     settings |= {"interpolation": "bicubic", "source": source}
-    return Weights(url, megabytes, top1, top5, **settings)
+    return Weights(url, mebibytes, top1, top5, **settings)
 
 
 #: Official weights by network and name; the last of each network is its "DEFAULT". torchvision also
@@ -429,8 +429,8 @@ def pretrained(
     Raises
     ------
     ValueError
-        If there are no such weights, `num_classes` is not 1000, or the settings make a network
-        that they do not fit.
+        If there are no such weights, `num_classes` is not 1000, `variant` is not "torchvision", or
+        the settings make a network that they do not fit.
     ConnectionError
         If they cannot be fetched.
     """
@@ -443,6 +443,11 @@ def pretrained(
     if not chosen.auxiliary_trained:
         settings.setdefault("aux_logits", False)
     model = skeleton(build, **settings)
+    if settings.get("variant", "torchvision") != "torchvision":
+        raise ValueError(
+            f"variant={settings['variant']!r} with weights={weights!r}, which were trained in "
+            "another form; use variant='torchvision', or weights=None"
+        )
     path = fetch(chosen.url, chosen.sha256, cache_folder() / "weights")
     absent = tuple(f"{part}." for part in chosen.auxiliary if getattr(model, part) is None)
     state = _read(path)

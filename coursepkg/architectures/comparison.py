@@ -17,10 +17,9 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from coursepkg.architectures.checkpoints import WEIGHTS
+from coursepkg.architectures.checkpoints import WEIGHTS, skeleton
 from coursepkg.architectures.registry import MODELS
 from coursepkg.architectures.summary import summary
-from coursepkg.plotting import CYCLE
 from coursepkg.training import mode
 from coursepkg.validation import integer
 
@@ -36,6 +35,9 @@ __all__ = [
 
 #: How many numbers an optimiser keeps for each parameter, beside the gradient.
 OPTIMIZER_STATES = {"sgd": 0, "momentum": 1, "adam": 2}
+
+#: Of discs that need not be told apart.
+GREY = "0.7"
 
 
 class Comparison(NamedTuple):
@@ -100,8 +102,7 @@ def compare(names: Iterable[str]) -> list[Comparison]:
         if name not in WEIGHTS:
             raise ValueError(f"name={name!r} has no official weights; use names of WEIGHTS")
         entry, (weights, published) = MODELS[name], next(iter(WEIGHTS[name].items()))
-        with torch.device("meta"):
-            whole = summary(entry.factory(), entry.input_size, depth=0).layers[0]
+        whole = summary(skeleton(entry.factory), entry.input_size, depth=0).layers[0]
         costs = whole.parameters, whole.macs, whole.memory
         cited = published.top1, weights, published.source
         rows.append(Comparison(name, entry.family, entry.input_size[1], *costs, *cited))
@@ -262,6 +263,7 @@ def bubble_chart(
     rows: Sequence[Comparison],
     ax: Axes,
     labels: Mapping[str, tuple[float, float]] | None = None,
+    colours: Mapping[str, str] | None = None,
 ) -> Axes:
     r"""Draw published accuracy over multiply-adds, with discs as large as the parameters.
 
@@ -273,17 +275,17 @@ def bubble_chart(
     labels : mapping of str to pair of float, optional
         Which networks to name, and by how many points to the right and up from the middle of the
         disc; by default all, beside it.
+    colours : mapping of str to str, optional
+        Of families, such as `{"vgg": "green"}`; discs of all others are grey.
 
     Returns
     -------
     Axes
         The same `ax`. The area of a disc is 3 square points for each million parameters.
     """
-    families = sorted({row.family for row in rows})
-    colours = {family: CYCLE[k % len(CYCLE)] for k, family in enumerate(families)}
     for row in sorted(rows, key=lambda row: -row.parameters):
         place = row.macs / 1e9, row.top1
-        colour = colours[row.family]
+        colour = (colours or {}).get(row.family, GREY)
         ax.scatter(*place, s=3e-6 * row.parameters, color=colour, alpha=0.6, ec="0.2", lw=0.5)
     names = dict.fromkeys((row.name for row in rows), (4.0, 3.0)) if labels is None else labels
     for row in rows:

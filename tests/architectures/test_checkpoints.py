@@ -530,6 +530,22 @@ def test_other_classes_come_after_the_weights(server, monkeypatch, tmp_path):
     assert torch.equal(model.features[0].weight, state["features.0.weight"])
 
 
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [("alexnet", "ungrouped"), ("alexnet", "paper"), ("googlenet", "paper")],
+)
+def test_forms_without_official_weights_are_refused_before_the_download(
+    name, variant, server, monkeypatch, tmp_path
+):
+    publish(server, monkeypatch, tmp_path, name, {"a": torch.zeros(1)})
+    with pytest.raises(ValueError, match=f"variant='{variant}' .*use variant='torchvision', or we"):
+        get_model(name, weights="DEFAULT", variant=variant)
+    assert server.requests == []
+    with pytest.raises(ValueError, match="does not fit"):
+        get_model(name, weights="DEFAULT", variant="torchvision")
+    assert len(server.requests) == 1
+
+
 def test_a_wrong_setting_costs_no_download(server, monkeypatch, tmp_path):
     publish(server, monkeypatch, tmp_path, "alexnet", {"a": torch.zeros(1)})
     with pytest.raises(ValueError, match="variant"):
@@ -588,7 +604,7 @@ def test_sizes_of_the_files_are_those_of_the_weights(name):
     numbers = sum(value.numel() * value.itemsize for value in model.state_dict().values())
     for entry in WEIGHTS[name].values():
         half = entry.url.endswith("wide_resnet50_2-95faca4d.pth")  # in half precision
-        assert abs(entry.megabytes - numbers / 2**20 / (1 + half)) < 1 + 0.01 * entry.megabytes
+        assert abs(entry.mebibytes - numbers / 2**20 / (1 + half)) < 1 + 0.01 * entry.mebibytes
 
 
 # ------------------------------------------------------------------ images

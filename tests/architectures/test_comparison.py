@@ -148,11 +148,19 @@ def test_the_chart_has_a_disc_for_each_network(rows):
     }
     assert ax.get_xscale() == "log"
     assert [text.get_text() for text in ax.texts] == ["resnet18"]
-    colours = {tuple(disc.get_facecolor()[0]) for disc in ax.collections}
-    assert len(colours) == 2  # families
     _, ax = plt.subplots()
     bubble_chart(rows, ax)
     assert sorted(text.get_text() for text in ax.texts) == sorted(row.name for row in rows)
+    plt.close("all")
+
+
+def test_discs_have_the_colour_of_their_family_or_are_grey(rows):
+    _, ax = plt.subplots()
+    bubble_chart(rows, ax, colours={"resnet": "blue", "vgg": "red"})
+    found = {disc.get_offsets()[0][1]: disc.get_facecolor()[0][:3] for disc in ax.collections}
+    squeezenet, *resnets = (tuple(found[row.top1]) for row in rows)
+    assert resnets == [(0, 0, 1)] * 2
+    assert squeezenet[0] == squeezenet[1] == squeezenet[2]
     plt.close("all")
 
 

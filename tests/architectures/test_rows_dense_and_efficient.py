@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from coursepkg.architectures.alexnet import alexnet
 from coursepkg.architectures.densenet import DenseBlock, densenet121
 from coursepkg.architectures.efficientnet import (
     CHANNELS,
@@ -61,7 +62,28 @@ def test_a_layer_reaches_no_further_than_its_block():
         block = model.get_submodule(f"denseblock{number}")
         read = [layer.conv1.in_channels for layer in block.values()]
         assert read == [into + 32 * i for i in range(layers)]
-    assert 256 + 384 + 4096 == 4736  # pool2, conv4 and fc7 of AlexNet, the paper's hypercolumn
+
+
+@pytest.mark.covers("E40")
+def test_a_hypercolumn_takes_three_layers_of_alexnet():
+    """Hariharan et al. (2015), section 3: pool2, conv4 and fc7, 4096 + 384 + 256 numbers."""
+    model, made = on_meta(alexnet, variant="paper").eval(), {}
+    places = {"pool2": "features.7", "conv4": "features.10", "fc7": "classifier.3"}
+    for name, place in places.items():
+        model.get_submodule(place).register_forward_hook(
+            lambda layer, _, output, name=name: made.update({name: (type(layer), output.shape)})
+        )
+    model(torch.zeros(1, 3, 224, 224, device="meta"))
+    assert made == {
+        "pool2": (nn.MaxPool2d, (1, 256, 13, 13)),
+        "conv4": (nn.Conv2d, (1, 384, 13, 13)),
+        "fc7": (nn.Linear, (1, 4096)),
+    }
+    learned = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert learned[3] is model.features[10]
+    assert learned[6] is model.classifier[3]
+    assert len(learned) == 8
+    assert sum(shape[1] for _, shape in made.values()) == 4736
 
 
 @pytest.mark.covers("A09")

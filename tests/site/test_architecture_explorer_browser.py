@@ -121,7 +121,7 @@ def test_a_block_has_what_the_summary_says_of_its_layers(show, name):
 
 def test_the_sums_and_shares(show):
     figure = show(architecture("vgg16"))
-    assert figure.root.locator(".ce-totals dd").all_inner_texts() == ["138 M", "15.5 G", "60.4 MB"]
+    assert figure.root.locator(".ce-totals dd").all_inner_texts() == ["138 M", "15.5 G", "57.6 MiB"]
     figure.root.get_by_role("button", name="classifier.0, ").click()
     assert figure.sentence == (
         "classifier.0: linear · ReLU · Dropout, output 4096, 102,764,544 parameters (74.3 %), "
