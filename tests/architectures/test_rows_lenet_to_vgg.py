@@ -105,6 +105,8 @@ def test_the_record_says_what_the_page_says():
         return record.difference((form, rate, "test"), (other, rate, "test"))
 
     assert not any(against("local", "plain", rate).holds for rate in ("0.01", "0.03", "0.1"))
+    assert record.std("plain", "0.03", "test") > 0.2
+    assert record.std("local", "0.1", "test") > 0.2
     assert all(against("batch", "plain", rate).mean < 0 for rate in ("0.01", "0.03", "0.1"))
     assert all(against("batch", "plain", rate).holds for rate in ("0.01", "0.03", "0.1"))
     assert not against("tanh", "plain", "0.01").holds
@@ -115,6 +117,21 @@ def test_the_record_says_what_the_page_says():
     for rate in ("0.01", "0.03", "0.1"):
         assert (record.values("start", rate, "test") > 0.85).all()
         assert against("start and batch", "start", rate).mean < -0.5
+
+
+@pytest.mark.covers("A02")
+def test_with_a_start_of_a_hundredth_biases_of_one_do_not_help():
+    digits = load_digits()
+    seed_everything(7)
+    model = SmallAlexNet(init="small")
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    for number in (1, 3, 4, 5):  # convolutions 2, 4 and 5, and the hidden linear layer
+        nn.init.ones_(layers[number].bias)
+    train = Batches(digits.train_images, digits.train_labels, 100, seed=7)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+    fit(model, optimizer, train, epochs=3)
+    test = Batches(digits.test_images, digits.test_labels, 500, seed=None)
+    assert evaluate(model, test)["accuracy"] < 0.15
 
 
 @pytest.mark.covers("A02")

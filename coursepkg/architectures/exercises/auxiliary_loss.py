@@ -262,6 +262,25 @@ def only_tuples_taken_apart(output, target, weight=0.3):
     return auxiliary_loss(output, target, weight)
 
 
+def one_auxiliary_expected(output, target, weight=0.3):
+    """You expect exactly two sets of scores. There may be any number of auxiliary heads: go through
+    all that come behind the first.
+    """
+    if isinstance(output, torch.Tensor):
+        return F.cross_entropy(output, target)
+    main, other = output
+    return F.cross_entropy(main, target) + weight * F.cross_entropy(other, target)
+
+
+def logarithm_forgotten(output, target, weight=0.3):
+    """You hand `F.nll_loss` probabilities, but it expects their logarithms. `F.cross_entropy` takes
+    the scores themselves and does both.
+    """
+    main, *others = _heads(output)
+    rest = sum(F.nll_loss(scores.softmax(1), target) for scores in others)
+    return F.nll_loss(main.softmax(1), target) + weight * rest
+
+
 WRONG = (
     weight_forgotten,
     main_head_weighted_too,
@@ -279,4 +298,6 @@ WRONG = (
     number_returned,
     only_tuples_taken_apart,
     heads_in_evaluation,
+    one_auxiliary_expected,
+    logarithm_forgotten,
 )

@@ -102,6 +102,19 @@ def _images(memory, parameters, activations, optimizer, itemsize, copies=None, e
     return (memory - copies * parameters * itemsize) // (each or activations)
 
 
+def _number(memory, parameters, activations, optimizer, itemsize):
+    r"""Return the batch without any check."""
+    copies = 2 + OPTIMIZER_STATES[optimizer]
+    return (memory - copies * parameters * itemsize) // activations
+
+
+def _fitting(*settings):
+    r"""Return the batch, and check that there is one."""
+    if (images := _number(*settings)) < 1:
+        raise ValueError("nothing fits")
+    return images
+
+
 def gradients_forgotten(memory, parameters, activations, optimizer="sgd", itemsize=4):
     """You count the parameters, but not their gradients. There is one gradient for each parameter,
     of the same size.
@@ -183,8 +196,7 @@ def one_byte_spared(memory, parameters, activations, optimizer="sgd", itemsize=4
     sum may be equal to `memory`.
     """
     largest_batch_size(memory, parameters, activations, optimizer, itemsize)
-    copies = 2 + OPTIMIZER_STATES[optimizer]
-    return (memory - 1 - copies * parameters * itemsize) // activations
+    return _number(memory - 1, parameters, activations, optimizer, itemsize)
 
 
 def float_returned(memory, parameters, activations, optimizer="sgd", itemsize=4):
@@ -216,8 +228,57 @@ def numbers_not_checked(memory, parameters, activations, optimizer="sgd", itemsi
     """You take numbers below 1. A network without parameters, or images that take no memory, are
     mistakes of the caller: raise a `ValueError`.
     """
-    parameters, activations = max(parameters, 1), max(activations, 1)
-    return largest_batch_size(memory, parameters, activations, optimizer, itemsize)
+    if optimizer not in OPTIMIZER_STATES:
+        raise ValueError("there is no such optimiser")
+    return _fitting(memory, parameters, activations, optimizer, itemsize)
+
+
+def nothing_checked(memory, parameters, activations, optimizer="sgd", itemsize=4):
+    """You check nothing, so the caller gets a batch of 0 images or an error that does not say what
+    is wrong. Raise a `ValueError` where nothing fits, for numbers below 1 and for other optimisers.
+    """
+    return _number(memory, parameters, activations, optimizer, itemsize)
+
+
+def only_the_result_checked(memory, parameters, activations, optimizer="sgd", itemsize=4):
+    """You check whether an image fits, but not what you are given. Raise a `ValueError` for numbers
+    below 1 and for an optimiser that is none of the three, too.
+    """
+    return _fitting(memory, parameters, activations, optimizer, itemsize)
+
+
+def key_error_instead(memory, parameters, activations, optimizer="sgd", itemsize=4):
+    """An optimiser that you do not know stops you with a `KeyError`, which does not say which there
+    are. Ask first, and raise a `ValueError` that names the three.
+    """
+    if min(memory, parameters, activations, itemsize) < 1:
+        raise ValueError("a number is below 1")
+    return _fitting(memory, parameters, activations, optimizer, itemsize)
+
+
+def activations_counted_twice(memory, parameters, activations, optimizer="sgd", itemsize=4):
+    """You count activations twice, perhaps for their gradients. What is kept for each image is
+    `activations` bytes; the prompt has gradients for the parameters alone.
+    """
+    return _images(memory, parameters, activations, optimizer, itemsize, each=2 * activations)
+
+
+def rounded(memory, parameters, activations, optimizer="sgd", itemsize=4):
+    """You round to the nearest number, and the last image may fit only in part. Round down, with
+    `//`.
+    """
+    largest_batch_size(memory, parameters, activations, optimizer, itemsize)
+    copies = 2 + OPTIMIZER_STATES[optimizer]
+    return round((memory - copies * parameters * itemsize) / activations)
+
+
+def zeros_accepted(memory, parameters, activations, optimizer="sgd", itemsize=4):
+    """You refuse negative numbers, but not 0. A network without parameters, or images that take no
+    memory, are mistakes of the caller as well.
+    """
+    if optimizer not in OPTIMIZER_STATES or min(memory, parameters, activations, itemsize) < 0:
+        raise ValueError("a setting is wrong")
+    return _fitting(memory, parameters, activations, optimizer, itemsize)
 
 
 WRONG = (
@@ -236,4 +297,10 @@ WRONG = (
     zero_returned,
     optimizer_not_checked,
     numbers_not_checked,
+    nothing_checked,
+    only_the_result_checked,
+    key_error_instead,
+    activations_counted_twice,
+    rounded,
+    zeros_accepted,
 )

@@ -460,6 +460,17 @@ def updated_statistics_used_in_training(
     return output, new_mean, new_var
 
 
+def four_axes_expected(
+    input, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """You expect four axes, but an input of shape (N, C) has two. The channels are axis 1; take the
+    mean over all the others, however many there are.
+    """
+    if training:
+        input.mean((0, 2, 3))
+    return batch_norm(input, mean, var, weight, bias, training, momentum, eps)
+
+
 WRONG = (
     as_it_was,
     each_place_by_itself,
@@ -480,4 +491,5 @@ WRONG = (
     mean_and_variance_exchanged,
     changed_in_place,
     float64_results,
+    four_axes_expected,
 )

@@ -219,7 +219,7 @@ def depth_as_float(channels, repeats, resolution, *, phi=1.0, alpha=1.2, beta=1.
     or wrap it in `int`.
     """
     factors = _checked(channels, repeats, resolution, phi, alpha, beta, gamma)
-    return _scaled(channels, repeats, resolution, *factors, deep=lambda n: float(math.ceil(n)))
+    return _scaled(channels, repeats, resolution, *factors, deep=np.ceil)
 
 
 def width_not_in_eights(channels, repeats, resolution, *, phi=1.0, alpha=1.2, beta=1.1, gamma=1.15):
@@ -313,10 +313,16 @@ def resolution_rounded_up(
     return *_scaled(channels, repeats, 1, depth, width, 1)[:2], math.ceil(scale * resolution)
 
 
+def _near(n):
+    near = max(8, int(n + 4) // 8 * 8)
+    return near if near >= 0.9 * n else near + 8
+
+
 def times_phi(channels, repeats, resolution, *, phi=1.0, alpha=1.2, beta=1.1, gamma=1.15):
     """You multiply by `phi`, but it is an exponent: `alpha**phi`. With 0, nothing changes."""
     _checked(channels, repeats, resolution, phi, alpha, beta, gamma)
-    return _scaled(channels, repeats, resolution, alpha * phi, beta * phi, gamma * phi)
+    factors = alpha * phi, beta * phi, gamma * phi
+    return _scaled(channels, repeats, resolution, *factors, wide=_near)
 
 
 def phi_ignored(channels, repeats, resolution, *, phi=1.0, alpha=1.2, beta=1.1, gamma=1.15):
@@ -388,9 +394,35 @@ def nothing_checked(channels, repeats, resolution, *, phi=1.0, alpha=1.2, beta=1
     for a factor of 0 or less, and for sizes that are no integers of at least 1.
     """
     depth, width, scale = (float(base) ** phi for base in (alpha, beta, gamma))
-    wide = [max(8, int(width * n + 4) // 8 * 8) for n in channels]
-    wide = [w if w >= 0.9 * width * n else w + 8 for w, n in zip(wide, channels, strict=True)]
-    return wide, [math.ceil(depth * n) for n in repeats], round(scale * resolution)
+    return _scaled(channels, repeats, resolution, depth, width, scale, wide=_near)
+
+
+def sizes_not_checked(channels, repeats, resolution, *, phi=1.0, alpha=1.2, beta=1.1, gamma=1.15):
+    """You check `phi` and the factors, but not the sizes. Widths, numbers of blocks and the
+    resolution have to be integers of at least 1: raise a `ValueError` otherwise.
+    """
+    _checked([8], [1], 1, phi, alpha, beta, gamma)
+    return nothing_checked(
+        channels, repeats, resolution, phi=phi, alpha=alpha, beta=beta, gamma=gamma
+    )
+
+
+def fractions_accepted(channels, repeats, resolution, *, phi=1.0, alpha=1.2, beta=1.1, gamma=1.15):
+    """You take a width such as 8.5. There is no half a channel: raise a `ValueError` for whatever
+    is not an `int`.
+    """
+    whole = [math.floor(n) for n in channels]
+    factors = _checked(whole, repeats, resolution, phi, alpha, beta, gamma)
+    return _scaled(channels, repeats, resolution, *factors)
+
+
+def resolution_as_float(channels, repeats, resolution, *, phi=1.0, alpha=1.2, beta=1.1, gamma=1.15):
+    """The resolution is right, but it is a float: `np.round` returns one. Python's `round` returns
+    an `int`.
+    """
+    depth, width, scale = _checked(channels, repeats, resolution, phi, alpha, beta, gamma)
+    *rest, _ = _scaled(channels, repeats, resolution, depth, width, scale)
+    return *rest, np.round(scale * resolution)
 
 
 WRONG = (
@@ -416,4 +448,7 @@ WRONG = (
     order_exchanged,
     arrays_returned,
     nothing_checked,
+    sizes_not_checked,
+    fractions_accepted,
+    resolution_as_float,
 )

@@ -28,6 +28,7 @@ You need not check the arguments.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -264,6 +265,49 @@ def one_column(image, points):
     return bilinear_points(image, points)[:, None]
 
 
+def _around(image, points, other, share):
+    r"""Add up shares of the pixels between `floor` and another one, in loops."""
+    height, width = image.shape
+    result = np.zeros(len(points))
+    for p, (y, x) in enumerate(points):
+        rows, columns = (math.floor(y), other(y)), (math.floor(x), other(x))
+        for i, up in zip(rows, rows[::-1], strict=True):
+            for j, left in zip(columns, columns[::-1], strict=True):
+                if 0 <= i < height and 0 <= j < width:
+                    result[p] += share(y, i, up) * share(x, j, left) * image[i, j]
+    return result
+
+
+def counted_twice(image, points):
+    """On a row or column of pixels `floor` and `ceil` are the same, and you count that one twice.
+    The second pixel is `floor + 1`; its share is 0 there.
+    """
+    return _around(image, points, math.ceil, lambda y, i, other: 1 - abs(y - i))
+
+
+def lost_on_pixels(image, points):
+    """On a row or column of pixels `floor` and `ceil` are the same, so that all of your shares are
+    0. The second pixel is `floor + 1`.
+    """
+    return _around(image, points, math.ceil, lambda y, i, other: abs(y - other))
+
+
+def nothing_checked(image, points):
+    """You read pixels that do not exist: the second of two neighbours may lie behind the last row
+    or column. Read only where `0 <= i < H` and `0 <= j < W`; the others count as zeros.
+    """
+    return sum(share * image[i.astype(int), j.astype(int)] for i, j, share in _corners(points))
+
+
+def all_pixels(image, points):
+    """Pixels further away than the four around the point count in your answer, and with negative
+    shares. Where a distance is more than 1, the share is 0.
+    """
+    rows, columns = (np.arange(n) for n in image.shape)
+    share_y, share_x = 1 - abs(points[:, :1] - rows), 1 - abs(points[:, 1:] - columns)
+    return np.einsum("pi,pj,ij->p", share_y, share_x, image)
+
+
 WRONG = (
     nearest_pixel,
     pixel_at_the_top_left,
@@ -284,4 +328,8 @@ WRONG = (
     centres_half_a_pixel_off,
     rounded,
     one_column,
+    counted_twice,
+    lost_on_pixels,
+    nothing_checked,
+    all_pixels,
 )

@@ -507,6 +507,46 @@ class nothing_returned(DenseBlock):
         super().forward(input)
 
 
+class one_after_another(_Block):
+    """Your layers stand in a row, each reads the maps of the one before, and only the last maps
+    leave. Join what a layer puts out to what it has read: `torch.cat([maps, layer(maps)], dim=1)`.
+    """
+
+    def forward(self, input):
+        for layer in self.values():
+            input = layer(input)
+        return input
+
+
+class last_layer_left_out(_Block):
+    """The maps of the last layer do not leave your block: it returns what that layer has read. Join
+    all the maps once more at the end.
+    """
+
+    def forward(self, input):
+        maps = [input]
+        for layer in self.values():
+            joined = torch.cat(maps, dim=1)
+            maps.append(layer(joined))
+        return joined
+
+
+class width_without_growth_rate(_Block):
+    """Your 1 × 1 convolutions make `bn_size` maps. They make `bn_size * growth_rate` of them."""
+
+    def layer(self, channels, width, growth_rate):
+        return super().layer(channels, width // growth_rate, growth_rate)
+
+
+class every_layer_reads_the_input(_Block):
+    """All your layers read the input of the block alone. Each one reads the maps of the layers
+    before it as well: join them first.
+    """
+
+    def forward(self, input):
+        return torch.cat([input, *(layer(input) for layer in self.values())], dim=1)
+
+
 WRONG = (
     no_relu_before_the_first,
     no_relu_before_the_second,
@@ -532,4 +572,8 @@ WRONG = (
     layers_in_a_list,
     parent_not_initialised,
     nothing_returned,
+    one_after_another,
+    last_layer_left_out,
+    width_without_growth_rate,
+    every_layer_reads_the_input,
 )

@@ -458,6 +458,47 @@ class larger_kernels_made_last(Inception):
         self.branch4, self.branch2, self.branch3 = fourth, second, third
 
 
+class joined_as_images(Inception):
+    """You join the maps along axis 0, as `torch.cat` does unless told otherwise: that makes more
+    images. The channels are axis 1: `dim=1`.
+    """
+
+    def forward(self, input):
+        branches = self.branch1, self.branch2, self.branch3, self.branch4
+        return torch.cat([branch(input) for branch in branches])
+
+
+class pooling_in_leaps(Inception):
+    """One of your branches puts out maps of another size. The message says which, counted from 0:
+    if it is number 3, the pooled one, say `stride=1`, as `nn.MaxPool2d` moves on by its window
+    otherwise.
+    """
+
+    def __init__(self, in_channels, width1, width3, width5, pool, size5=5):
+        super().__init__(in_channels, width1, width3, width5, pool, size5)
+        self.branch4[0] = nn.MaxPool2d(3, padding=1)
+
+
+class pooling_without_padding(Inception):
+    """Your pooling loses a row and a column on every side. `nn.MaxPool2d(3, stride=1, padding=1)`
+    keeps the size of the maps.
+    """
+
+    def __init__(self, in_channels, width1, width3, width5, pool, size5=5):
+        super().__init__(in_channels, width1, width3, width5, pool, size5)
+        self.branch4[0] = nn.MaxPool2d(3, stride=1)
+
+
+class pooling_by_default(Inception):
+    """`nn.MaxPool2d(3)` makes the maps three times as small, since its stride is its window unless
+    told otherwise. `stride=1` and `padding=1` keep their size.
+    """
+
+    def __init__(self, in_channels, width1, width3, width5, pool, size5=5):
+        super().__init__(in_channels, width1, width3, width5, pool, size5)
+        self.branch4[0] = nn.MaxPool2d(3)
+
+
 WRONG = (
     no_relu_behind_the_reductions,
     no_relu_behind_the_branches,
@@ -482,4 +523,8 @@ WRONG = (
     pooling_behind,
     pooling_forgotten,
     pooled_maps_as_they_are,
+    joined_as_images,
+    pooling_in_leaps,
+    pooling_without_padding,
+    pooling_by_default,
 )

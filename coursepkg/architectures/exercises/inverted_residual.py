@@ -367,8 +367,8 @@ class bias_in_the_convolutions(_Block):
     would do nothing: `bias=False`.
     """
 
-    def __init__(self, *settings):
-        super().__init__(*settings)
+    def __init__(self, **settings):
+        super().__init__(**settings)
         for conv in [layer for layer in self.conv if isinstance(layer, nn.Conv2d)]:
             conv.bias = nn.Parameter(torch.zeros(conv.out_channels))
 
@@ -390,26 +390,23 @@ class shortcut_forgotten(_Block):
 
 
 class shortcut_for_any_channels(_Block):
-    """You add the input to an output with more channels, filled up with zeros or repeated. Where
-    the numbers of channels differ there is no shortcut.
+    """You add the input to an output with other channels. Where `in_channels` and `out_channels`
+    differ there is no shortcut.
     """
 
-    def forward(self, input):
-        output = self.conv(input)
-        if output.shape[2:] != input.shape[2:]:
-            return output
-        return output + F.pad(input, (0, 0, 0, 0, 0, output.shape[1] - input.shape[1]))
+    def __init__(self, in_channels, out_channels, stride, expand_ratio):
+        super().__init__(in_channels, out_channels, stride, expand_ratio)
+        self.has_shortcut = stride == 1
 
 
 class shortcut_for_any_stride(_Block):
-    """You add a smaller input where the stride is 2. There is no shortcut then."""
+    """You add the input where the stride is 2, though the maps are smaller behind. There is no
+    shortcut then.
+    """
 
-    def forward(self, input):
-        output = self.conv(input)
-        if output.shape[1] != input.shape[1]:
-            return output
-        step = 1 if output.shape == input.shape else 2
-        return output + input[:, :, ::step, ::step]
+    def __init__(self, in_channels, out_channels, stride, expand_ratio):
+        super().__init__(in_channels, out_channels, stride, expand_ratio)
+        self.has_shortcut = in_channels == out_channels
 
 
 class shortcut_between_the_wide_ends(_Block):
@@ -423,6 +420,58 @@ class shortcut_between_the_wide_ends(_Block):
         layers = list(self.conv)
         wide = nn.Sequential(*layers[:-5])(input)
         return nn.Sequential(*layers[-2:])(wide + nn.Sequential(*layers[-5:-2])(wide))
+
+
+class shortcut_always(_Block):
+    """You add the input whatever its shape is. It is added only where the result has as many maps
+    of the same size: for `stride=1` and `in_channels == out_channels`.
+    """
+
+    def forward(self, input):
+        return input + self.conv(input)
+
+
+class groups_of_the_input(_Block):
+    """Your 3 x 3 convolution has `in_channels` groups, so each kernel sees `expand_ratio` maps.
+    Depthwise it is with as many groups as it has maps: `groups=hidden`.
+    """
+
+    def filter(self, wide, stride):
+        _, *rest = super().filter(wide, stride)
+        return [nn.Conv2d(wide, wide, 3, stride, 1, groups=self.before, bias=False), *rest]
+
+    def expand(self, before, wide):
+        self.before = before
+        return super().expand(before, wide)
+
+    def __init__(self, in_channels, out_channels, stride, expand_ratio):
+        nn.Module.__init__(self)
+        self.before = in_channels
+        super().__init__(in_channels, out_channels, stride, expand_ratio)
+
+
+class input_overwritten(_Block):
+    """Your values are right, but you write into the input, as `+=` does. The caller may still need
+    it: return a new tensor.
+    """
+
+    def forward(self, input):
+        if not self.has_shortcut:
+            return self.conv(input)
+        input += self.conv(input)
+        return input
+
+
+class stride_at_the_beginning(_Block):
+    """Your first convolution has the stride. The depthwise one has it: its kernels see what a 1 x 1
+    convolution with a stride would skip.
+    """
+
+    def __init__(self, in_channels, out_channels, stride, expand_ratio):
+        super().__init__(in_channels, out_channels, stride, expand_ratio)
+        first, *rest = (layer for layer in self.conv if isinstance(layer, nn.Conv2d))
+        if expand_ratio > 1:
+            first.stride, rest[0].stride = rest[0].stride, first.stride
 
 
 WRONG = (
@@ -446,4 +495,8 @@ WRONG = (
     shortcut_for_any_channels,
     shortcut_for_any_stride,
     shortcut_between_the_wide_ends,
+    shortcut_always,
+    groups_of_the_input,
+    input_overwritten,
+    stride_at_the_beginning,
 )

@@ -5,14 +5,14 @@ Write AlexNet's normalisation, `local_response_norm`, in NumPy. It is given maps
 channels* have at the same place:
 
 $$
-y_c = \frac{x_c}{\bigl(k + \frac{\alpha}{n} \sum_{j} x_j^2\bigr)^{\beta}},
-\qquad j = \max(0, c - \lfloor n/2 \rfloor), \dots, \min(C - 1, c + \lfloor n/2 \rfloor),
+y_c = \frac{x_c}{\bigl(k + \frac{\alpha}{n} \sum_{j} x_j^2\bigr)^{\beta}} .
 $$
 
-where n is `size`, an odd number. The window reaches equally far up and down and contains the
-channel itself. Before the first channel and after the last there is nothing, so the sum has fewer
-terms there; it is divided by n all the same. That is PyTorch's form. AlexNet's paper has no n under
-the alpha.
+Here n is `size`, an odd number, and h is half of it, rounded down. The sum runs over the channels j
+from $\max(0, c - h)$ to $\min(C - 1, c + h)$, both included: equally far up and down, and the
+channel itself is among them. Before the first channel and after the last there is nothing, so the
+sum has fewer terms there; it is divided by n all the same. That is PyTorch's form. AlexNet's paper
+has no n under the alpha.
 
 By hand: three channels hold 3, 0 and 4 at some place, and `size=3`, `alpha=3`, `beta=0.5`, `k=0`.
 The sums are 9, 25 and 16, and the results 3/3 = 1, 0/5 = 0 and 4/4 = 1.
@@ -177,7 +177,10 @@ def one_too_few(input, size, alpha=1e-4, beta=0.75, k=1.0):
     """Your window lacks its last channel. In a slice `first:last` the last does not count, so go to
     `last + 1`.
     """
-    sums = _sums(input**2, size, size // 2, max(size // 2 - 1, 0))
+    squares, half = input**2, size // 2
+    sums = np.zeros_like(squares)
+    for c in range(input.shape[1]):
+        sums[:, c] = squares[:, max(0, c - half) : c + half].sum(1)
     return _divided(input, sums, alpha / size, beta, k)
 
 
@@ -228,9 +231,13 @@ def only_the_divisor(input, size, alpha=1e-4, beta=0.75, k=1.0):
 
 def float64_result(input, size, alpha=1e-4, beta=0.75, k=1.0):
     """Your result is float64 where the input is float32. `np.zeros` makes float64 unless told
-    otherwise, and float64 spreads: `np.zeros_like` keeps the dtype.
+    otherwise: `np.zeros_like` keeps the dtype.
     """
-    return local_response_norm(input, size, alpha, beta, k).astype(np.float64)
+    output, half = np.zeros(input.shape), size // 2
+    for c in range(input.shape[1]):
+        window = input[:, max(0, c - half) : c + half + 1]
+        output[:, c] = _divided(input[:, c], (window**2).sum(1), alpha / size, beta, k)
+    return output
 
 
 def input_changed(input, size, alpha=1e-4, beta=0.75, k=1.0):
@@ -274,6 +281,44 @@ def places_added_up(input, size, alpha=1e-4, beta=0.75, k=1.0):
     return _divided(input, sums, alpha / size, beta, k)
 
 
+def last_index_left_out(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """Your window ends before the last index of the formula, which a slice leaves out. Where j goes
+    up to `last`, the slice goes up to `last + 1`.
+    """
+    squares, half = input**2, size // 2
+    sums = np.zeros_like(squares)
+    for c in range(input.shape[1]):
+        last = min(input.shape[1] - 1, c + half)
+        sums[:, c] = squares[:, max(0, c - half) : last].sum(1)
+    return _divided(input, sums, alpha / size, beta, k)
+
+
+def window_over_images(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """Your window runs over the images of the batch. The channels are axis 1: `input[:, c]`, not
+    `input[c]`.
+    """
+    sums = _sums((input**2).swapaxes(0, 1), size).swapaxes(0, 1)
+    return _divided(input, sums, alpha / size, beta, k)
+
+
+def divided_in_place(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """You write your results into `input`. The caller may still need it, and so do you: the sums of
+    the next channels read from it. Write into another array.
+    """
+    half = size // 2
+    for c in range(input.shape[1]):
+        window = input[:, max(0, c - half) : c + half + 1]
+        input[:, c] = _divided(input[:, c], (window**2).sum(1), alpha / size, beta, k)
+    return input
+
+
+def computed_in_float64(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """You compute in float64, which is more exact, but return it as well. Turn the result into the
+    dtype of the input at the end: `.astype(input.dtype)`.
+    """
+    return local_response_norm(input.astype(np.float64), size, alpha, beta, k)
+
+
 WRONG = (
     alpha_not_divided,
     mean_of_those_that_exist,
@@ -296,4 +341,8 @@ WRONG = (
     only_the_divisor,
     float64_result,
     input_changed,
+    last_index_left_out,
+    window_over_images,
+    divided_in_place,
+    computed_in_float64,
 )

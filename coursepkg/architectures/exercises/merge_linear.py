@@ -136,8 +136,7 @@ def elementwise(weight1, bias1, weight2, bias2):
     and not `*`.
     """
     _checked(weight1, weight2)
-    weight = weight2 * weight1 if weight1.shape == weight2.shape else weight2 @ weight1 * 0
-    return weight, weight2 @ bias1 + bias2
+    return weight2 * weight1, weight2 @ bias1 + bias2
 
 
 def transposed(weight1, bias1, weight2, bias2):

@@ -27,6 +27,7 @@ training mode, where it returns the scores of all of its heads.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -197,6 +198,13 @@ def _each(model, num_classes, change=None, skip=True, which=slice(None)):
         else:
             new = nn.Conv2d(old.in_channels, num_classes, 1, **options)
         model.set_submodule(name, change(new, old) if change else new)
+    return model
+
+
+def _unchecked(model, num_classes):
+    r"""Replace the main head, whatever `num_classes` is."""
+    with warnings.catch_warnings(action="ignore"):  # of a layer without outputs
+        model.set_submodule(model.head_names[0], nn.Linear(6, num_classes))
     return model
 
 
@@ -390,7 +398,9 @@ def classes_not_checked(model, num_classes):
     """You take any `num_classes`. With 0 or fewer there is nothing to tell apart: raise a
     `ValueError`.
     """
-    return _each(model, max(num_classes, 1))
+    if not hasattr(model, "head_names"):
+        raise ValueError("there is nothing to replace")
+    return _each(model, num_classes) if num_classes > 0 else _unchecked(model, num_classes)
 
 
 def names_not_checked(model, num_classes):
@@ -400,6 +410,75 @@ def names_not_checked(model, num_classes):
     if not hasattr(model, "head_names"):
         return model
     return _each(model, num_classes)
+
+
+def in_features_of_a_convolution(model, num_classes):
+    """You take every head for a linear layer, and a convolution has no `in_features`. Its new head
+    is a convolution of 1 x 1, too, with `old.in_channels` inputs.
+    """
+    return _each(
+        model,
+        num_classes,
+        lambda new, old: nn.Linear(
+            old.in_features, num_classes, old.bias is not None, dtype=old.weight.dtype
+        ),
+    )
+
+
+def always_fc(model, num_classes):
+    """You replace `model.fc`, but the head has another name in many networks, and there may be
+    several. Go through the names in `model.head_names`.
+    """
+    if num_classes < 1 or not hasattr(model, "head_names"):
+        raise ValueError("there is nothing to replace")
+    model.fc = nn.Linear(model.fc.in_features, num_classes)
+    return model
+
+
+def only_the_number_changed(model, num_classes):
+    """You change `out_features` or `out_channels` of the old layer. These are notes of how it was
+    made; its weights keep their shape. Make a new layer.
+    """
+
+    def noted(new, old):
+        setattr(old, "out_features" if isinstance(old, nn.Linear) else "out_channels", num_classes)
+        old.reset_parameters()
+        return old
+
+    return _each(model, num_classes, noted)
+
+
+def drawn_too_large(model, num_classes):
+    """Your new weights are larger than those that PyTorch draws: those of `torch.randn` do not
+    become smaller where a layer has more inputs. Make a new layer and leave its weights alone.
+    """
+
+    def drawn(new, old):
+        new.weight = nn.Parameter(torch.randn_like(new.weight))
+        if new.bias is not None:
+            nn.init.zeros_(new.bias)
+        return new
+
+    return _each(model, num_classes, drawn)
+
+
+def nothing_checked(model, num_classes):
+    """You check neither `num_classes` nor whether the model has `head_names`. What comes of it, a
+    layer without outputs or another error, helps nobody: raise a `ValueError` that says what is
+    wrong.
+    """
+    if num_classes < 1:
+        return _unchecked(model, num_classes)
+    return _each(model, num_classes) if model.head_names else model
+
+
+def attribute_error_instead(model, num_classes):
+    """A model without `head_names` stops you with an `AttributeError`, which does not say what to
+    do about it. Ask `hasattr(model, "head_names")` first, and raise a `ValueError`.
+    """
+    if num_classes < 1:
+        raise ValueError("there is nothing to replace")
+    return _each(model, num_classes) if model.head_names else model
 
 
 WRONG = (
@@ -423,4 +502,10 @@ WRONG = (
     inputs_and_outputs_swapped,
     classes_not_checked,
     names_not_checked,
+    in_features_of_a_convolution,
+    always_fc,
+    only_the_number_changed,
+    drawn_too_large,
+    nothing_checked,
+    attribute_error_instead,
 )

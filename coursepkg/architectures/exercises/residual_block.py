@@ -170,11 +170,14 @@ PUBLIC = (
         "stride",
         BY_HAND
         | {"stride": 2, "batch_norm": False, "weights": _row(*_middle(1), 0, *_middle(2), -2)}
-        | {"input": GRID, "grad": _row(1, 0, 0, 0).reshape(1, 1, 2, 2)},
+        | {"input": GRID, "grad": _row(1, 0, 0, 1).reshape(1, 1, 2, 2)},
         {
             "shapes": [(1, 1, 3, 3), (1,)] * 2,
             "output": _row(1, 7, 19, 25).reshape(1, 1, 2, 2),
-            "gradients": _row(0, 0, 0, 0, 2, 4, 0, 8, 10, 2, 0, 0, 0, 0, 1, 3, 0, 7, 9, 1),
+            "gradients": _row(
+                *(10, 12, 0, 16, 20, 4, 0, 8, 10, 4),
+                *(1, 3, 0, 7, 10, 3, 0, 7, 9, 2),
+            ),
         },
     ),
     Case(
@@ -506,6 +509,76 @@ class shortcut_multiplied(DeepBlock):
         return (out * self.shortcut(input) if self.residual else out).relu()
 
 
+class rows_not_skipped(DeepBlock):
+    """You fill up with channels of zeros, but your shortcut keeps every row and column. Where the
+    stride is 2, take every second one, as the branch does.
+    """
+
+    def shortcut(self, input):
+        return F.pad(input, (0, 0, 0, 0, 0, self.new_channels))
+
+
+class channels_not_filled(DeepBlock):
+    """Your shortcut has no more channels than the input. Fill up with channels of zeros, behind the
+    others, until there are `out_channels`.
+    """
+
+    def shortcut(self, input):
+        return input[:, :, :: self.stride, :: self.stride]
+
+
+class projection_with_norm(DeepBlock):
+    """Where the shape changes, your shortcut is a convolution with a batch norm, as in larger
+    ResNets. Here it has no weights: a slice, and channels of zeros.
+    """
+
+    def __init__(self, in_channels, out_channels, stride=1, *, residual=True, batch_norm=True):
+        super().__init__(
+            in_channels, out_channels, stride, residual=residual, batch_norm=batch_norm
+        )
+        if stride != 1 or in_channels != out_channels:
+            conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.project = nn.Sequential(conv, nn.BatchNorm2d(out_channels))
+
+
+class padding_forgotten(DeepBlock):
+    """Your convolutions shrink the maps, and the shortcut no longer fits. Give both `padding=1`."""
+
+    def __init__(self, *args, **named):
+        super().__init__(*args, **named)
+        self.conv1.padding = self.conv2.padding = (0, 0)
+
+
+class stride_in_both(DeepBlock):
+    """Both of your convolutions have the stride, so that the maps shrink twice. Only the first one
+    has it.
+    """
+
+    def __init__(self, *args, **named):
+        super().__init__(*args, **named)
+        self.conv2.stride = self.conv1.stride
+
+
+class no_relu_at_all(DeepBlock):
+    """There is no ReLU in your block. One stands between the convolutions, behind the first batch
+    norm, and one behind the sum.
+    """
+
+    def forward(self, input):
+        out = self.norm2(self.conv2(self.norm1(self.conv1(input))))
+        return out + self.shortcut(input) if self.residual else out
+
+
+class relu_before_and_behind(DeepBlock):
+    """You apply a ReLU to the branch, and another one to the sum. The branch ends with its batch
+    norm, so that it can lower its input as well; only the sum is cut off.
+    """
+
+    def forward(self, input):
+        out = self.norm2(self.conv2(self.norm1(self.conv1(input)).relu())).relu()
+        return (out + self.shortcut(input)).relu() if self.residual else out
+
+
 WRONG = (
     no_relu_at_the_end,
     relu_before_the_sum,
@@ -535,4 +608,11 @@ WRONG = (
     norm_always,
     one_norm_for_both,
     input_overwritten,
+    rows_not_skipped,
+    channels_not_filled,
+    projection_with_norm,
+    padding_forgotten,
+    stride_in_both,
+    no_relu_at_all,
+    relu_before_and_behind,
 )

@@ -234,6 +234,30 @@ def from_the_share(in_channels, out_channels, kernel_size, output_size):
     return share * k * m * n, share * k * m * n * f
 
 
+def pairs_not_expected(in_channels, out_channels, kernel_size, output_size):
+    """You compute with a pair as if it were a number. Where a size is a pair (height, width), take
+    the product of the two.
+    """
+    weights = in_channels * kernel_size**2 + in_channels * out_channels
+    return weights, weights * output_size**2
+
+
+def integers_of_numpy(in_channels, out_channels, kernel_size, output_size):
+    """You return integers of NumPy, as `np.prod` makes them. They overflow without a word: use
+    `math.prod`, or turn them into `int`.
+    """
+    m, n, k, f = _sides(in_channels, out_channels, kernel_size, output_size)
+    return np.int64(k * m + m * n), np.int64((k * m + m * n) * f)
+
+
+def pointwise_with_one_map(in_channels, out_channels, kernel_size, output_size):
+    """Each filter of your pointwise part has one weight. It looks at one place, but at all of the
+    `in_channels` maps, and has a weight for each.
+    """
+    m, n, k, f = _sides(in_channels, out_channels, kernel_size, output_size)
+    return k * m + n, (k * m + n) * f
+
+
 WRONG = (
     maps_among_the_weights,
     ordinary_convolution,
@@ -253,4 +277,7 @@ WRONG = (
     depthwise_at_one_place,
     swapped,
     from_the_share,
+    pairs_not_expected,
+    integers_of_numpy,
+    pointwise_with_one_map,
 )

@@ -425,6 +425,49 @@ class nothing_returned(SqueezeExcitation):
         super().forward(input)
 
 
+class factors_without_places(SqueezeExcitation):
+    """Your factors have the shape (N, C) when you multiply, so they meet the axes of the places and
+    not the channels. Give them two more axes: `factors[:, :, None, None]`.
+    """
+
+    def forward(self, input):
+        return input * self.scale(input)[:, :, 0, 0]
+
+
+class linear_on_maps(nn.Module):
+    """Your linear layer does not get C numbers for each image. It looks at the last axis alone, so
+    hand it the means in the shape (N, C), as `input.mean((2, 3))` gives them.
+    """
+
+    def __init__(self, input_channels, squeeze_channels):
+        super().__init__()
+        self.fc1 = nn.Linear(input_channels, squeeze_channels)
+        self.fc2 = nn.Linear(squeeze_channels, input_channels)
+
+    def forward(self, input):
+        means = input.mean((2, 3), keepdim=True)
+        return input * self.fc2(self.fc1(means).relu()).sigmoid()
+
+
+class input_overwritten(SqueezeExcitation):
+    """You multiply the input in place, as `*=` does. It is needed for the gradients, and the caller
+    may need it, too: return a new tensor.
+    """
+
+    def forward(self, input):
+        input *= self.scale(input)
+        return input
+
+
+class convolutions_without_places(SqueezeExcitation):
+    """Your convolutions get the means in the shape (N, C), and a convolution needs the axes of the
+    places, too. Keep them, each of length 1: `input.mean((2, 3), keepdim=True)`.
+    """
+
+    def scale(self, input):
+        return self.fc2(self.fc1(input.mean((2, 3))).relu()).sigmoid()
+
+
 WRONG = (
     one_layer_only,
     no_relu_between,
@@ -451,4 +494,8 @@ WRONG = (
     layers_in_a_list,
     parent_not_initialised,
     nothing_returned,
+    factors_without_places,
+    linear_on_maps,
+    input_overwritten,
+    convolutions_without_places,
 )

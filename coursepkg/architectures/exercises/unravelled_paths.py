@@ -227,6 +227,33 @@ def counts_by_their_length(layers):
     return {k: count for k, count in enumerate(path_lengths(layers)) if count}
 
 
+def floats_of_numpy(layers):
+    """Your counts are floating-point numbers of NumPy, as `np.zeros` and `np.ones` make them. Count
+    with a list of the integers of Python.
+    """
+    counts = np.ones(1)
+    for length in layers:
+        counts = np.convolve(counts, [1.0, *[0.0] * (length - 1), 1.0])
+    return tuple(counts)
+
+
+def every_branch_taken(layers):
+    """You count the one path that takes every branch. At each block a path may also take the
+    shortcut, which leaves its length as it is: add both ways up.
+    """
+    counts = [1]
+    for length in layers:
+        counts = [0] * length + counts
+    return counts
+
+
+def first_block_expected(layers):
+    """You begin with the first block, and there may be none. Begin with one path of length 0, and
+    go through all blocks in the same way.
+    """
+    return path_lengths([layers[0], *layers[1:]])
+
+
 WRONG = (
     every_block_counts_one,
     every_layer_is_a_block,
@@ -247,4 +274,7 @@ WRONG = (
     integers_of_numpy,
     overflowed,
     nothing_without_blocks,
+    floats_of_numpy,
+    every_branch_taken,
+    first_block_expected,
 )

@@ -219,6 +219,23 @@ def batch_norm_in_the_classifier(configuration, batch_norm=False, num_classes=10
     return features, classifier + 2 * (4096 + 4096) * batch_norm
 
 
+def side_of_the_maps(configuration, batch_norm=False, num_classes=1000):
+    """The first linear layer has 7 inputs for each map in your count. A map of 7 × 7 has 49
+    numbers.
+    """
+    features = _features(configuration, extra=2 * batch_norm)
+    return features, _classifier(configuration[-1][-1], num_classes, places=7)
+
+
+def one_bias_for_all_filters(configuration, batch_norm=False, num_classes=1000):
+    """Each of your convolutions has one bias for all of its filters. Every filter has a bias of its
+    own.
+    """
+    widths = [width for stage in configuration for width in stage]
+    features = _features(configuration, bias=0, extra=2 * batch_norm) + len(widths)
+    return features, _classifier(widths[-1], num_classes)
+
+
 WRONG = (
     convolution_biases_forgotten,
     two_numbers_with_batch_norm,
@@ -236,4 +253,6 @@ WRONG = (
     always_1000_classes,
     in_the_other_order,
     one_sum,
+    side_of_the_maps,
+    one_bias_for_all_filters,
 )
