@@ -3,8 +3,38 @@ r"""Checks of arguments whose errors name the argument, its value and the remedy
 from __future__ import annotations
 
 import operator
+from collections.abc import Collection
 
-__all__ = ["integer", "pair"]
+__all__ = ["choice", "integer", "pair"]
+
+
+def choice(name: str, value: object, known: Collection[str]) -> str:
+    r"""Return `value` if it is one of the known words.
+
+    Parameters
+    ----------
+    name : str
+        How the caller calls the argument; it opens the error message.
+    value : object
+    known : collection of str
+        In the order in which the message lists them; the keys of a dict will do.
+
+    Raises
+    ------
+    ValueError
+        If `value` is none of them.
+
+    Examples
+    --------
+    >>> choice("mode", "reflect", ("constant", "reflect"))
+    'reflect'
+    >>> choice("mode", "mirror", ("constant", "reflect"))
+    Traceback (most recent call last):
+    ValueError: mode='mirror' is unknown; use one of constant, reflect
+    """
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(known)}")
+    return value
 
 
 def integer(name: str, value: object, minimum: int) -> int:

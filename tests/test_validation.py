@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from coursepkg.validation import integer, pair
+from coursepkg.validation import choice, integer, pair
+
+
+def test_a_known_word_is_returned():
+    assert choice("mode", "wrap", {"constant": 1, "wrap": 2}) == "wrap"
+    assert choice("mode", "wrap", ("constant", "wrap")) == "wrap"
+
+
+@pytest.mark.parametrize("value", ["mirror", "", None, 3, ["wrap"], {"a": 1}, np.zeros(2)])
+def test_an_unknown_word_is_refused_with_those_there_are(value):
+    message = f"mode={value!r} is unknown; use one of constant, wrap"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        choice("mode", value, {"constant": 1, "wrap": 2})
 
 
 @pytest.mark.parametrize("value", [1, np.int64(1), np.uint8(1)])

@@ -21,7 +21,7 @@ from coursepkg.architectures.checkpoints import WEIGHTS, skeleton
 from coursepkg.architectures.registry import MODELS
 from coursepkg.architectures.summary import summary
 from coursepkg.training import mode
-from coursepkg.validation import integer
+from coursepkg.validation import choice, integer
 
 __all__ = [
     "OPTIMIZER_STATES",
@@ -203,10 +203,7 @@ def largest_batch_size(
     87
     """
     memory, each = integer("memory", memory, 1), integer("activations", activations, 1)
-    if optimizer not in OPTIMIZER_STATES:
-        known = ", ".join(OPTIMIZER_STATES)
-        raise ValueError(f"optimizer={optimizer!r} is unknown; use one of {known}")
-    copies = 2 + OPTIMIZER_STATES[optimizer]
+    copies = 2 + OPTIMIZER_STATES[choice("optimizer", optimizer, OPTIMIZER_STATES)]
     fixed = copies * integer("parameters", parameters, 1) * integer("itemsize", itemsize, 1)
     images = (memory - fixed) // each
     if images < 1:

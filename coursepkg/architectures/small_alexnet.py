@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from coursepkg.architectures.deeper import ACTIVATIONS, INITS
 from coursepkg.architectures.lrn import local_response_norm
+from coursepkg.validation import choice
 
 __all__ = ["NORMS", "SmallAlexNet"]
 
@@ -59,14 +60,9 @@ class SmallAlexNet(nn.Module):
     ) -> None:
         r"""Make the layers, then draw the weights."""
         super().__init__()
-        for name, value, table in (
-            ("activation", activation, ACTIVATIONS),
-            ("norm", norm, NORMS),
-            ("init", init, INITS),
-        ):
-            if value not in table:
-                raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(table)}")
-        active = ACTIVATIONS[activation]
+        active = ACTIVATIONS[choice("activation", activation, ACTIVATIONS)]
+        draw = INITS[choice("init", init, INITS)]
+        choice("norm", norm, NORMS)
         layers: list[nn.Module] = []
         channels = 1
         for number, (width, kernel) in enumerate(((8, 5), (16, 3), (24, 3), (24, 3), (16, 3))):
@@ -89,7 +85,7 @@ class SmallAlexNet(nn.Module):
         )
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                INITS[init](layer.weight)
+                draw(layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
 

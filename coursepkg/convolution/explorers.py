@@ -17,7 +17,7 @@ from coursepkg.convolution.filters import FILTERS, box
 from coursepkg.convolution.padding import PaddingMode, pad
 from coursepkg.convolution.pooling import max_pool2d
 from coursepkg.explorer import Explorer, number, static, table
-from coursepkg.validation import integer
+from coursepkg.validation import choice, integer
 
 __all__ = ["CAT_EYE", "Stack", "conv_layer", "convolution2d", "receptive_field"]
 
@@ -149,9 +149,7 @@ def _tables(
 
 def _kernel(kernel: str | ArrayLike, channels: int) -> NDArray[Any]:
     if isinstance(kernel, str):
-        if kernel not in _KERNELS:
-            raise ValueError(f"kernel={kernel!r} is unknown; use one of {', '.join(_KERNELS)}")
-        kernel = _KERNELS[kernel][0]
+        kernel = _KERNELS[choice("kernel", kernel, _KERNELS)][0]
     planes = _planes("kernel", kernel, _LIMITS["kernel"])
     if np.ndim(kernel) == 2:
         planes = np.repeat(planes, channels, axis=0)  # (C, kh, kw)
@@ -331,9 +329,9 @@ def conv_layer(
 
 def _choice(name: str, value: object, choices: list[Any]) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
-    for choice in choices:
-        if type(choice) is type(value) and choice == value:
-            return choice
+    for known in choices:
+        if type(known) is type(value) and known == value:
+            return known
     raise ValueError(
         f"{name}={value!r} cannot be chosen; use one of {', '.join(map(repr, choices))}"
     )
@@ -493,9 +491,7 @@ _HEAD = ["layer", "kernel", "stride", "padding", "dilation", "units", "size", "j
 def _stack(layers: str | Stack) -> tuple[int, Stack]:
     if not isinstance(layers, str):
         return 32, _checked(layers)
-    if layers not in _STACKS:
-        raise ValueError(f"layers={layers!r} is unknown; use one of {', '.join(_STACKS)}")
-    return _STACKS[layers]
+    return _STACKS[choice("layers", layers, _STACKS)]
 
 
 def _checked(layers: Stack) -> Stack:

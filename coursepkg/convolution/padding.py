@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coursepkg.convolution.arguments import Array, check_array
-from coursepkg.validation import integer
+from coursepkg.validation import choice, integer
 
 __all__ = ["LIMITS", "SOURCES", "PaddingMode", "Sides", "pad", "pad_backward"]
 
@@ -141,8 +141,7 @@ def pad_backward(grad: Array, padding: Sides, mode: PaddingMode = "constant") ->
 
 def _sources(size: int, before: int, after: int, mode: str) -> Indices:
     r"""Return which pixel stands at each place of the padded axis: (before + size + after,)."""
-    if mode not in SOURCES:
-        raise ValueError(f"mode={mode!r} is unknown; use one of {', '.join(SOURCES)}")
+    choice("mode", mode, SOURCES)
     if size < 1:
         raise ValueError("input has no pixels; give it a height and a width of at least 1")
     if mode in LIMITS and max(before, after) > LIMITS[mode](size):
