@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from coursepkg.architectures.lrn import local_response_norm
 from coursepkg.architectures.registry import register
+from coursepkg.validation import choice, integer
 
 __all__ = ["VARIANTS", "AlexNet", "Variant", "alexnet"]
 
@@ -71,6 +72,11 @@ class AlexNet(nn.Module):
         Probability with which a unit is dropped before, or after, the hidden fully connected
         layers.
 
+    Raises
+    ------
+    ValueError
+        If `num_classes` is no integer of at least 1.
+
     Attributes
     ----------
     features, avgpool, classifier : Module
@@ -106,7 +112,9 @@ class AlexNet(nn.Module):
             layer = [nn.Linear(inputs, 4096), nn.ReLU(inplace=True)]
             drop = nn.Dropout(dropout)
             hidden += [*layer, drop] if variant.as_in_2012 else [drop, *layer]
-        self.classifier = nn.Sequential(*hidden, nn.Linear(4096, num_classes))
+        self.classifier = nn.Sequential(
+            *hidden, nn.Linear(4096, integer("num_classes", num_classes, 1))
+        )
         if variant.as_in_2012:
             self._draw_as_in_2012()
 
@@ -154,6 +162,4 @@ def alexnet(*, num_classes: int = 1000, variant: str = "torchvision") -> AlexNet
     >>> sum(p.numel() for p in model.parameters())
     60965224
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"variant={variant!r} is unknown; use one of {', '.join(VARIANTS)}")
-    return AlexNet(VARIANTS[variant], num_classes=num_classes)
+    return AlexNet(VARIANTS[choice("variant", variant, VARIANTS)], num_classes=num_classes)

@@ -150,7 +150,7 @@ class ConvNeXt(nn.Module):
     Raises
     ------
     ValueError
-        If `channels` and `repeats` are not equally many.
+        If `channels` and `repeats` are not equally many, or a number is no integer of at least 1.
 
     References
     ----------
@@ -178,6 +178,8 @@ class ConvNeXt(nn.Module):
                 f"channels={channels!r} and repeats={repeats!r} do not describe the same stages; "
                 "pass one number of each for every stage"
             )
+        channels = [integer("channels", width, 1) for width in channels]
+        repeats = [integer("repeats", count, 1) for count in repeats]
         norm_layer = partial(LayerNorm2d, eps=1e-6)
         self.features = nn.Sequential(
             ConvNormActivation(

@@ -106,6 +106,8 @@ class DenseBlock(nn.ModuleDict):
     def __init__(self, layers: int, in_channels: int, growth_rate: int, bn_size: int = 4) -> None:
         r"""Make the layers."""
         super().__init__()
+        integer("in_channels", in_channels, 1)
+        integer("growth_rate", growth_rate, 1)
         for i in range(integer("layers", layers, 1)):
             layer = DenseLayer(in_channels + i * growth_rate, growth_rate, bn_size)
             self[f"denselayer{i + 1}"] = layer

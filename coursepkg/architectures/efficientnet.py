@@ -263,7 +263,8 @@ class EfficientNet(nn.Module):
     Raises
     ------
     ValueError
-        If there are not eight `channels` and seven `repeats`.
+        If there are not eight `channels` and seven `repeats`, or a number is no integer of at
+        least 1.
 
     References
     ----------
@@ -296,6 +297,8 @@ class EfficientNet(nn.Module):
                 f"channels={channels!r} and repeats={repeats!r} do not describe a stem and seven "
                 "stages; pass 8 and 7 numbers"
             )
+        channels = [integer("channels", width, 1) for width in channels]
+        repeats = [integer("repeats", count, 1) for count in repeats]
         layer = partial(ConvNormActivation, norm_layer=norm_layer, activation_layer=nn.SiLU)
         width, last = channels[0], 4 * channels[-1]
         self.features = nn.Sequential(layer(3, width, stride=2))

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from coursepkg.architectures.lrn import local_response_norm
 from coursepkg.architectures.registry import register
+from coursepkg.validation import choice, integer
 
 __all__ = [
     "AuxiliaryHead",
@@ -51,11 +52,18 @@ class BasicConv2d(nn.Module):
     in_channels, out_channels : int
     **window
         `kernel_size`, `stride` and `padding` of the convolution.
+
+    Raises
+    ------
+    ValueError
+        If a number of channels is no integer of at least 1.
     """
 
     def __init__(self, in_channels: int, out_channels: int, **window: Any) -> None:
         r"""Make the layers that learn."""
         super().__init__()
+        integer("in_channels", in_channels, 1)
+        integer("out_channels", out_channels, 1)
         self.conv = nn.Conv2d(in_channels, out_channels, bias=False, **window)
         self.bn = nn.BatchNorm2d(out_channels, eps=0.001)
 
@@ -71,11 +79,18 @@ class PlainConv2d(nn.Module):
     ----------
     in_channels, out_channels, **window
         As in `BasicConv2d`.
+
+    Raises
+    ------
+    ValueError
+        As `BasicConv2d`.
     """
 
     def __init__(self, in_channels: int, out_channels: int, **window: Any) -> None:
         r"""Make the convolution."""
         super().__init__()
+        integer("in_channels", in_channels, 1)
+        integer("out_channels", out_channels, 1)
         self.conv = nn.Conv2d(in_channels, out_channels, **window)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -96,6 +111,12 @@ class NaiveInception(nn.Module):
         Filters of 1 x 1, 3 x 3 and 5 x 5.
     conv : callable, optional
         Makes a convolution with its ReLU: `PlainConv2d`, which is the default, or `BasicConv2d`.
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer of at least 1. For widths the message names the `in_channels` or
+        `out_channels` of a convolution.
 
     Examples
     --------
@@ -144,6 +165,12 @@ class Inception(nn.Module):
     conv : callable, optional
         Makes a convolution with its ReLU: `PlainConv2d`, which is the default, or `BasicConv2d`.
 
+    Raises
+    ------
+    ValueError
+        If a number is no integer of at least 1. For widths the message names the `in_channels` or
+        `out_channels` of a convolution.
+
     References
     ----------
     Szegedy et al. (2015), section 4; the columns of table 1 are the arguments in their order.
@@ -167,6 +194,7 @@ class Inception(nn.Module):
         r"""Make the four branches."""
         super().__init__()
         conv = conv or PlainConv2d
+        integer("size5", size5, 1)
         self.branch1 = conv(in_channels, width1, kernel_size=1)
         self.branch2 = nn.Sequential(
             conv(in_channels, width3[0], kernel_size=1),
@@ -197,6 +225,11 @@ class AuxiliaryHead(nn.Module):
     conv : callable
         Makes a convolution with its ReLU.
 
+    Raises
+    ------
+    ValueError
+        If a number is no integer of at least 1.
+
     References
     ----------
     Szegedy et al. (2015), section 5.
@@ -213,7 +246,7 @@ class AuxiliaryHead(nn.Module):
         super().__init__()
         self.conv = conv(in_channels, 128, kernel_size=1)
         self.fc1 = nn.Linear(128 * 4 * 4, 1024)
-        self.fc2 = nn.Linear(1024, num_classes)
+        self.fc2 = nn.Linear(1024, integer("num_classes", num_classes, 1))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -251,6 +284,11 @@ class GoogLeNet(nn.Module):
     paper : bool
         The form of the paper instead of torchvision's.
 
+    Raises
+    ------
+    ValueError
+        If `num_classes` is no integer of at least 1.
+
     Attributes
     ----------
     aux1, aux2 : AuxiliaryHead or None
@@ -287,7 +325,7 @@ class GoogLeNet(nn.Module):
         self.aux2 = AuxiliaryHead(528, num_classes, conv=conv) if aux_logits else None
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.dropout = nn.Dropout(0.4 if paper else 0.2)
-        self.fc = nn.Linear(1024, num_classes)
+        self.fc = nn.Linear(1024, integer("num_classes", num_classes, 1))
         self._draw(paper)
 
     def _draw(self, paper: bool) -> None:
@@ -366,7 +404,5 @@ def googlenet(
     >>> sum(p.numel() for p in model.parameters())
     6998552
     """
-    if variant not in ("torchvision", "paper"):
-        raise ValueError(f"variant={variant!r} is unknown; use 'torchvision' or 'paper'")
-    paper = variant == "paper"
+    paper = choice("variant", variant, ("torchvision", "paper")) == "paper"
     return GoogLeNet(num_classes, not paper if aux_logits is None else aux_logits, paper)

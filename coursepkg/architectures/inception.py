@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from coursepkg.architectures.googlenet import BasicConv2d
 from coursepkg.architectures.registry import register
+from coursepkg.validation import integer
 
 __all__ = [
     "AuxiliaryHead",
@@ -55,6 +56,12 @@ class InceptionA(nn.Module):
     in_channels : int
     pool_features : int
         Filters behind the pooling.
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer of at least 1. The message names the `in_channels` or
+        `out_channels` of a convolution.
     """
 
     def __init__(self, in_channels: int, pool_features: int) -> None:
@@ -84,6 +91,11 @@ class InceptionB(nn.Module):
     Parameters
     ----------
     in_channels : int
+
+    Raises
+    ------
+    ValueError
+        If `in_channels` is no integer of at least 1.
     """
 
     def __init__(self, in_channels: int) -> None:
@@ -111,6 +123,12 @@ class InceptionC(nn.Module):
     in_channels : int
     channels_7x7 : int
         Filters inside the branches.
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer of at least 1. The message names the `in_channels` or
+        `out_channels` of a convolution.
     """
 
     def __init__(self, in_channels: int, channels_7x7: int) -> None:
@@ -146,6 +164,11 @@ class InceptionD(nn.Module):
     Parameters
     ----------
     in_channels : int
+
+    Raises
+    ------
+    ValueError
+        If `in_channels` is no integer of at least 1.
     """
 
     def __init__(self, in_channels: int) -> None:
@@ -172,6 +195,11 @@ class InceptionE(nn.Module):
     Parameters
     ----------
     in_channels : int
+
+    Raises
+    ------
+    ValueError
+        If `in_channels` is no integer of at least 1.
     """
 
     def __init__(self, in_channels: int) -> None:
@@ -204,6 +232,11 @@ class AuxiliaryHead(nn.Module):
     Parameters
     ----------
     in_channels, num_classes : int
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer of at least 1.
     """
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
@@ -211,7 +244,7 @@ class AuxiliaryHead(nn.Module):
         super().__init__()
         self.conv0 = BasicConv2d(in_channels, 128, kernel_size=1)
         self.conv1 = BasicConv2d(128, 768, kernel_size=5)
-        self.fc = nn.Linear(768, num_classes)
+        self.fc = nn.Linear(768, integer("num_classes", num_classes, 1))
 
     def forward(self, input: Tensor) -> Tensor:
         r"""(N, C, 17, 17) -> (N, num_classes) scores."""
@@ -243,6 +276,11 @@ class InceptionV3(nn.Module):
     aux_logits : bool
         Whether there is an auxiliary head. It runs in training only.
     dropout : float
+
+    Raises
+    ------
+    ValueError
+        If `num_classes` is no integer of at least 1.
 
     Attributes
     ----------
@@ -277,7 +315,7 @@ class InceptionV3(nn.Module):
         self.Mixed_7c = InceptionE(2048)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(2048, num_classes)
+        self.fc = nn.Linear(2048, integer("num_classes", num_classes, 1))
         self._draw()
 
     def _draw(self) -> None:

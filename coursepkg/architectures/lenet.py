@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coursepkg.architectures.registry import register
+from coursepkg.validation import integer
 
 __all__ = ["TABLE_I", "LeNet5", "SparseConv2d", "SubSampling", "lenet5", "scaled_tanh"]
 
@@ -61,6 +62,11 @@ class SubSampling(nn.Module):
     channels : int
         Maps. Each has one coefficient and one bias.
 
+    Raises
+    ------
+    ValueError
+        If `channels` is no integer of at least 1.
+
     References
     ----------
     LeCun et al. (1998), section II-B, layers S2 and S4.
@@ -74,7 +80,7 @@ class SubSampling(nn.Module):
     def __init__(self, channels: int) -> None:
         r"""Make the two numbers of each map."""
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
+        self.weight = nn.Parameter(torch.ones(integer("channels", channels, 1)))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, input: Tensor) -> Tensor:
@@ -98,6 +104,11 @@ class SparseConv2d(nn.Module):
         One kernel for each link, in the order of `seen`.
     bias : (len(seen),) parameter
 
+    Raises
+    ------
+    ValueError
+        If `in_channels` or `kernel_size` is no integer of at least 1.
+
     Notes
     -----
     The kernels of a filter begin uniformly in ±2.4 / n, where n numbers enter each of its sums
@@ -119,6 +130,8 @@ class SparseConv2d(nn.Module):
     ) -> None:
         r"""Make a kernel for each link."""
         super().__init__()
+        integer("in_channels", in_channels, 1)
+        integer("kernel_size", kernel_size, 1)
         self.shape = (len(seen), in_channels, kernel_size, kernel_size)
         self.links = [(filter, channel) for filter, maps in enumerate(seen) for channel in maps]
         self.weight = nn.Parameter(torch.empty(len(self.links), kernel_size, kernel_size))
@@ -142,6 +155,11 @@ class LeNet5(nn.Module):
     ----------
     num_classes : int
 
+    Raises
+    ------
+    ValueError
+        If `num_classes` is no integer of at least 1.
+
     Attributes
     ----------
     c1, s2, c3, s4, c5, f6, output : Module
@@ -159,7 +177,7 @@ class LeNet5(nn.Module):
         self.s4 = SubSampling(16)
         self.c5 = nn.Conv2d(16, 120, 5)
         self.f6 = nn.Linear(120, 84)
-        self.output = nn.Linear(84, num_classes)
+        self.output = nn.Linear(84, integer("num_classes", num_classes, 1))
         self._draw()
 
     def _draw(self) -> None:

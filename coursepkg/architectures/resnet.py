@@ -101,7 +101,7 @@ class BasicBlock(ResidualBlock):
     Raises
     ------
     ValueError
-        If `groups` is not 1 or `width_per_group` not 64.
+        If a number is no integer of at least 1, `groups` is not 1 or `width_per_group` not 64.
 
     References
     ----------
@@ -124,7 +124,11 @@ class BasicBlock(ResidualBlock):
     ) -> None:
         r"""Make the layers of the branch."""
         super().__init__()
-        if (groups, width_per_group) != (1, 64):
+        integer("in_channels", in_channels, 1)
+        integer("channels", channels, 1)
+        integer("stride", stride, 1)
+        widths = integer("groups", groups, 1), integer("width_per_group", width_per_group, 1)
+        if widths != (1, 64):
             raise ValueError(
                 f"groups={groups} and width_per_group={width_per_group} do not fit a BasicBlock, "
                 "which has one group of full width; use a Bottleneck"
@@ -162,6 +166,11 @@ class Bottleneck(ResidualBlock):
     width_per_group : int
         Its channels in each group, in the stage with `channels=64`; in proportion elsewhere.
 
+    Raises
+    ------
+    ValueError
+        If a number is no integer of at least 1, or a group has no channel.
+
     References
     ----------
     He et al. (2016), figure 5, right. Groups: Xie et al. (2017), figure 3 (c). Width: Zagoruyko &
@@ -186,6 +195,12 @@ class Bottleneck(ResidualBlock):
     ) -> None:
         r"""Make the layers of the branch."""
         super().__init__()
+        integer("in_channels", in_channels, 1)
+        integer("channels", channels, 1)
+        integer("stride", stride, 1)
+        integer("groups", groups, 1)
+        integer("width_per_group", width_per_group, 1)
+        integer("channels * width_per_group // 64", channels * width_per_group // 64, 1)
         width = channels * width_per_group // 64 * groups
         out_channels = channels * self.expansion
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
@@ -221,10 +236,18 @@ STAGES: dict[int, tuple[type[ResidualBlock], tuple[int, int, int, int]]] = {
 def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
     r"""Return the shortcut of a block that changes the shape: 1 × 1 convolution and batch norm.
 
+    Raises
+    ------
+    ValueError
+        If a number is no integer of at least 1.
+
     References
     ----------
     He et al. (2016), equation 2 and section 3.3, option B.
     """
+    integer("in_channels", in_channels, 1)
+    integer("out_channels", out_channels, 1)
+    integer("stride", stride, 1)
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
         nn.BatchNorm2d(out_channels),
@@ -261,7 +284,7 @@ def stage(
     Raises
     ------
     ValueError
-        If `count` is no integer of at least 1.
+        If a number is no integer of at least 1, or the block refuses it.
 
     Examples
     --------
@@ -269,6 +292,7 @@ def stage(
     >>> stage(Bottleneck, 256, 128, count=4, stride=2)(torch.zeros(1, 256, 8, 8)).shape
     torch.Size([1, 512, 4, 4])
     """
+    integer("channels", channels, 1)
     out_channels = channels * block.expansion
     shortcut = None
     if stride != 1 or in_channels != out_channels:
@@ -357,10 +381,9 @@ class ResNet(nn.Module):
         super().__init__()
         if len(layers) != 4:
             raise ValueError(f"layers={layers} has {len(layers)} stages; give four numbers")
-        widths = {
-            "groups": integer("groups", groups, 1),
-            "width_per_group": integer("width_per_group", width_per_group, 1),
-        }
+        for count in layers:
+            integer("layers", count, 1)
+        widths = {"groups": groups, "width_per_group": width_per_group}
         wide = block.expansion
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)

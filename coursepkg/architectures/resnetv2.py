@@ -42,7 +42,8 @@ class PreActBottleneck(nn.Module):
     Raises
     ------
     ValueError
-        If the shortcut is the identity, and the branch changes the shape.
+        If a number is no integer of at least 1, or the shortcut is the identity and the branch
+        changes the shape.
 
     References
     ----------
@@ -67,6 +68,8 @@ class PreActBottleneck(nn.Module):
     ) -> None:
         r"""Make the layers."""
         super().__init__()
+        integer("in_channels", in_channels, 1)
+        integer("stride", stride, 1)
         out_channels = integer("channels", channels, 1) * self.expansion
         self.downsample: nn.Module | None = None
         if projection:

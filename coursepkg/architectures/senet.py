@@ -34,6 +34,11 @@ class SEBottleneck(Bottleneck):
     groups, width_per_group : int
         As in `coursepkg.architectures.resnet.Bottleneck`.
 
+    Raises
+    ------
+    ValueError
+        As `Bottleneck`, and if `channels` is below 4, which leaves none after the squeeze.
+
     References
     ----------
     Hu et al. (2018), figure 3 and table 1.

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from coursepkg.architectures.registry import register
+from coursepkg.validation import integer
 
 __all__ = ["Fire", "SqueezeNet", "squeezenet1_1"]
 
@@ -33,6 +34,11 @@ class Fire(nn.Module):
     expand : int
         Filters of 1 x 1, and as many of 3 x 3, of the expanding layer.
 
+    Raises
+    ------
+    ValueError
+        If a number is no integer of at least 1.
+
     Examples
     --------
     >>> Fire(64, squeeze=16, expand=64)(torch.zeros(1, 64, 55, 55)).shape
@@ -42,6 +48,9 @@ class Fire(nn.Module):
     def __init__(self, in_channels: int, squeeze: int, expand: int) -> None:
         r"""Make the three convolutions."""
         super().__init__()
+        integer("in_channels", in_channels, 1)
+        integer("squeeze", squeeze, 1)
+        integer("expand", expand, 1)
         self.squeeze = nn.Conv2d(in_channels, squeeze, 1)
         self.squeeze_activation = nn.ReLU(inplace=True)
         self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
@@ -65,6 +74,11 @@ class SqueezeNet(nn.Module):
     num_classes : int
     dropout : float
         Probability with which a number of the last maps is dropped.
+
+    Raises
+    ------
+    ValueError
+        If `num_classes` is no integer of at least 1.
 
     Attributes
     ----------
@@ -94,7 +108,7 @@ class SqueezeNet(nn.Module):
         )
         self.classifier = nn.Sequential(
             nn.Dropout(dropout),
-            nn.Conv2d(512, num_classes, 1),
+            nn.Conv2d(512, integer("num_classes", num_classes, 1), 1),
             nn.ReLU(inplace=True),
             nn.AdaptiveAvgPool2d((1, 1)),
         )

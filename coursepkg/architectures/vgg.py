@@ -20,6 +20,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from coursepkg.architectures.registry import register
+from coursepkg.validation import integer
 
 __all__ = [
     "CONFIGURATIONS",
@@ -57,6 +58,11 @@ class VGG(nn.Module):
     dropout : float
         Probability with which a hidden unit of the classifier is dropped.
 
+    Raises
+    ------
+    ValueError
+        If `num_classes` is no integer of at least 1.
+
     Attributes
     ----------
     features, avgpool, classifier : Module
@@ -93,7 +99,7 @@ class VGG(nn.Module):
             nn.Linear(4096, 4096),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
-            nn.Linear(4096, num_classes),
+            nn.Linear(4096, integer("num_classes", num_classes, 1)),
         )
         self._draw()
 

@@ -63,7 +63,7 @@ class XceptionBlock(nn.Module):
 
     Parameters
     ----------
-    channels : sequence of int
+    *channels : int
         Before the block, and after each of its separable convolutions.
     stride : int
         With 2 the branch ends with a max pooling, and the shortcut is a 1 × 1 convolution of that
@@ -75,7 +75,8 @@ class XceptionBlock(nn.Module):
     Raises
     ------
     ValueError
-        If the shortcut is the identity and the branch changes the number of channels.
+        If there is no convolution, a number is no integer of at least 1, or the shortcut is the
+        identity and the branch changes the number of channels.
 
     References
     ----------
@@ -93,8 +94,10 @@ class XceptionBlock(nn.Module):
     def __init__(self, *channels: int, stride: int = 1, start_with_relu: bool = True) -> None:
         r"""Make the branch and the shortcut."""
         super().__init__()
-        first, last = channels[0], channels[-1]
-        if stride != 1:
+        if len(channels) < 2:
+            raise ValueError(f"channels={channels} makes no convolution; give two numbers or more")
+        first, *_, last = (integer("channels", number, 1) for number in channels)
+        if integer("stride", stride, 1) != 1:
             self.skip = nn.Conv2d(first, last, 1, stride, bias=False)
             self.skipbn = nn.BatchNorm2d(last)
         elif first == last:

@@ -291,7 +291,7 @@ def test_the_paper_with_auxiliary_heads():
 
 
 def test_an_unknown_variant_is_refused():
-    with pytest.raises(ValueError, match="variant='v1' is unknown; use 'torchvision' or 'paper'"):
+    with pytest.raises(ValueError, match="variant='v1' is unknown; use one of torchvision, paper"):
         googlenet(variant="v1")
 
 
