@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from coursepkg.grading.exercise import Exercise, Mistake
 from coursepkg.grading.feedback import feedback, heading, scrubbed
 from coursepkg.grading.judge import Recogniser, evaluate, passed, unwritten
-from coursepkg.grading.submissions import Submission
+from coursepkg.grading.submissions import Submission, cut_short
 
 if TYPE_CHECKING:
     from coursepkg.grading.sandbox import Opened, Sandbox, Session, Task
@@ -25,7 +25,7 @@ __all__ = ["Graded", "Mark", "fingerprint", "grade", "published"]
 
 #: How long all cases of an exercise may take, as a multiple of the limit of one.
 ALL_CASES = 20
-MAX_PLACE = 300  # characters
+MAX_PLACE = MAX_PROBLEM = 300  # characters
 MAX_FEEDBACK = 20_000
 MAX_SOURCE = 100_000
 
@@ -96,6 +96,7 @@ class Graded:
     digest : str
         Of the submission; "" if it could not be graded, so that it is tried again.
     problems : tuple of str
+        What is wrong with what was handed in; of each file that could not be read, why.
     isolation : str
         How the learner's code was kept apart.
     marks : tuple of Mark
@@ -149,9 +150,8 @@ def grade(
     """
     reading = _Reading()
     marks = tuple(_mark_of(submission, _plan(e, seed), sandbox, reading) for e in exercises)
-    return Graded(
-        submission.learner, submission.digest, submission.problems, sandbox.isolation, marks
-    )
+    problems = tuple(dict.fromkeys((*submission.problems, *cut_short(reading.told()))))
+    return Graded(submission.learner, submission.digest, problems, sandbox.isolation, marks)
 
 
 @dataclass
@@ -159,7 +159,14 @@ class _Reading:
     r"""What reading the files of a submission has shown, so that it costs time only once."""
 
     late: frozenset[str] = frozenset()
-    problem: str = ""
+    problems: dict[str, str] = field(default_factory=dict)
+    unreadable: str = ""
+
+    def told(self) -> list[str]:
+        r"""Return a line for each file that could not be read."""
+        lines = [problem for _, problem in sorted(self.problems.items())]
+        lines += [self.unreadable] if self.unreadable else []
+        return [_short(" ".join(line.split()), MAX_PROBLEM) for line in lines]
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,13 +215,14 @@ def _mark_of(submission: Submission, plan: _Plan, sandbox: Sandbox, reading: _Re
     """
     if not submission.files:
         return _mark(plan, "missing", "Nothing was handed in that can be graded.")
-    if reading.problem:
-        return _mark(plan, "failed", reading.problem)
+    if reading.unreadable:
+        return _mark(plan, "failed", reading.unreadable)
     files = submission.files
     with sandbox.session(plan.exercise.environment, files, reading.late) as session:
         mark = _run(plan, session)
     reading.late = session.late
-    reading.problem = session.unreadable.message if session.unreadable else ""
+    reading.problems |= session.problems
+    reading.unreadable = session.unreadable.message if session.unreadable else ""
     return mark
 
 

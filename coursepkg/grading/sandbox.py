@@ -405,6 +405,8 @@ class Session:
     ----------
     late : frozenset of str
         Files that take too long to read.
+    problems : dict of str to str
+        Why files could not be read, or not as a whole, by name; known when an answer is open.
     unreadable : Failure or None
         Why nothing of the submission can be read.
     """
@@ -417,6 +419,7 @@ class Session:
         late: Iterable[str] = (),
     ) -> None:
         self.late = frozenset(late)
+        self.problems: dict[str, str] = {}
         self.unreadable: Failure | None = None
         self._sandbox = sandbox
         self._environment = environment
@@ -502,18 +505,22 @@ class Session:
         size = sum(map(len, self._files.values()))
         request = {"do": "load", "files": self._files, "late": sorted(self.late)}
         try:
-            reply = self._ask(request, {"late": tuple}, LOAD_SECONDS + size / LOAD_BYTES)
-            if not {*reply["late"]} <= {*self._files}:
+            fields = {"late": tuple, "problems": dict}
+            reply = self._ask(request, fields, LOAD_SECONDS + size / LOAD_BYTES)
+            late, problems = reply["late"], reply["problems"]
+            if not all(type(text) is str for text in (*late, *problems, *problems.values())):
+                raise self._bad_reply("something in it is not a text")
+            if not {*late, *problems} <= {*self._files}:
                 raise self._bad_reply("it names files that were not handed in")
         except _Death as death:
-            late = death.failure.kinds[0] == "OutOfTime"
-            if late and self._process and self._process.seconds < LOAD_WORK:
+            slow = death.failure.kinds[0] == "OutOfTime"
+            if slow and self._process and self._process.seconds < LOAD_WORK:
                 raise _Lost("nothing could be read for want of processor time") from None
-            why = "it takes too long" if late else death.failure.message
+            why = "it takes too long" if slow else death.failure.message
             message = f"what was handed in cannot be read: {why}"
             self.unreadable = replace(death.failure, message=message)
             raise _Death(death.failure.kinds[0], message) from None
-        self.late = frozenset(reply["late"])
+        self.late, self.problems = frozenset(late), problems
 
     def _run(self, task: Task, inputs: dict[str, Any], results: int | None) -> Outcome:
         if self._process is None:

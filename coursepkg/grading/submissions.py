@@ -24,7 +24,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-__all__ = ["MAX_FILE", "MAX_FILES", "MAX_LEARNER", "SUFFIXES", "Entry", "Submission", "find"]
+__all__ = [
+    "MAX_FILE",
+    "MAX_FILES",
+    "MAX_LEARNER",
+    "SUFFIXES",
+    "Entry",
+    "Submission",
+    "cut_short",
+    "find",
+]
 
 #: What is graded.
 SUFFIXES = (".ipynb", ".py", ".md", ".myst")
@@ -162,8 +171,13 @@ class _Basket:
             names = ", ".join(self.others[:5]) + (", …" if len(self.others) > 5 else "")
             found = f": {names}" if names else ""
             problems.append(f"nothing to grade; hand in {', '.join(SUFFIXES)} or .zip{found}")
-        more = len(problems) - MAX_TOLD
-        return tuple(problems[:MAX_TOLD] + ([f"and {more} more problems"] if more > 0 else []))
+        return tuple(cut_short(problems))
+
+
+def cut_short(problems: list[str]) -> list[str]:
+    r"""Return the first problems of a crowd, and how many more there are."""
+    more = len(problems) - MAX_TOLD
+    return problems[:MAX_TOLD] + ([f"and {more} more problems"] if more > 0 else [])
 
 
 def find(folder: Path | str) -> list[Entry]:

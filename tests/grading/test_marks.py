@@ -10,7 +10,7 @@ import pytest
 from coursepkg.grading import exercise_ids, load
 from coursepkg.grading.judge import Recogniser
 from coursepkg.grading.marks import Graded, fingerprint, grade, published
-from coursepkg.grading.sandbox import Sandbox
+from coursepkg.grading.sandbox import Sandbox, Session
 from coursepkg.grading.submissions import Submission
 from coursepkg.grading.worker.run import Failure
 
@@ -249,6 +249,37 @@ def test_without_files_everything_is_missing(exercises):
     assert [mark.status for mark in graded.marks] == ["missing"] * 3
     assert [mark.out_of for mark in graded.marks] == [4, 3, 2]
     assert graded.problems == submission.problems
+
+
+def test_each_file_that_cannot_be_read_is_a_problem_once(exercises, sandbox):
+    files = {
+        "a.ipynb": b'{"cells": [',
+        "b.py": b"Dear grader\n",
+        "c.md": b"# Only words\n",
+        "hw.py": RIGHT.encode(),
+    }
+    submission = Submission.of("ann", files, ("d.docx cannot be graded",))
+    graded = grade(submission, list(exercises.values()), sandbox, SEED)
+    assert [mark.status for mark in graded.marks] != ["failed"] * 3
+    first, damaged, no_python = graded.problems
+    assert first == "d.docx cannot be graded"
+    assert damaged.startswith("a.ipynb is damaged: Expecting value in line 1")
+    assert no_python == "b.py is no Python: SyntaxError: invalid syntax (b.py, line 1)"
+
+
+def test_problems_of_files_are_short_plain_and_not_too_many(exercises, sandbox, monkeypatch):
+    def opening(self, task):
+        self.problems = {f"{n:02}.py": f"{n}.py is\x1b[2J {'long' * 1000}\n" for n in range(30)}
+        return original(self, task)
+
+    original = Session.open
+    monkeypatch.setattr(Session, "open", opening)
+    monkeypatch.setattr(Session, "_load", lambda self: None)
+    submission = Submission.of("ann", {"hw.py": b""})
+    problems = grade(submission, [exercises["twice"]], sandbox, SEED).problems
+    assert len(problems) == 21
+    assert problems[-1] == "and 10 more problems"
+    assert all(len(line) < 310 and line.isprintable() for line in problems)
 
 
 class Untouched:

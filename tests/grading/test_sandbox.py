@@ -16,6 +16,7 @@ import psutil
 import pytest
 import torch
 
+from coursepkg.grading import sandbox as sandbox_module
 from coursepkg.grading.isolation import IsolationError, choose
 from coursepkg.grading.sandbox import Limits, Sandbox, Task
 from coursepkg.grading.worker import wire
@@ -296,7 +297,7 @@ RIGHT = {"outputs": {"result": 1}, "failure": None, "changed": (), "printed": ""
 FORGED = {
     "no frame": b"\xff" * 8,
     "not what it says": b"\x02\0\0\0\0\0\0\0[]",
-    "the reply to another question": wire.pack({"late": (), "number": 3}),
+    "the reply to another question": wire.pack({"late": (), "problems": {}, "number": 3}),
     "another number": wire.pack(RIGHT | {"number": 2}),
     "a number that is none": wire.pack(RIGHT | {"number": 3.0}),
     "no number": wire.pack({name: value for name, value in RIGHT.items() if name != "number"}),
@@ -518,9 +519,30 @@ def test_a_file_that_takes_too_long_to_read_is_told_and_left_out_the_next_time(s
         assert opened.open(Task("f")).message.endswith("a.py cannot be read: it takes too long")
         assert opened.open(Task("g")).status == "ready"
         assert opened.late == {"a.py"}
+        assert opened.problems == {"a.py": "a.py cannot be read: it takes too long"}
     with sandbox.session("numpy", files) as opened:
         assert opened.open(Task("f")).status == "ready"
         assert (opened.late, opened.unreadable) == (frozenset(), None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"late": ([],)},
+        {"late": ("b.py",)},
+        {"problems": ("hw.py",)},
+        {"problems": {"b.py": "it was never handed in"}},
+        {"problems": {"hw.py": 7}},
+        {"problems": {7: "hw.py"}},
+    ],
+    ids=str,
+)
+def test_what_is_said_about_files_has_to_be_about_files(sandbox, monkeypatch, change):
+    reply = {"late": (), "problems": {"hw.py": "hw.py is odd"}}
+    monkeypatch.setattr(sandbox_module._Process, "ask", lambda *request: reply | change)
+    with session(sandbox, "f = 1") as opened:
+        assert opened.open(Task("f")).failure.kinds == ("BadReply",)
+        assert (opened.late, opened.problems) == (frozenset(), {})
 
 
 def test_for_want_of_processor_time_nothing_is_blamed_on_the_submission(monkeypatch, sandbox):

@@ -214,7 +214,7 @@ class Page:
     statements : tuple of Statement
     broken : tuple of Broken
     problem : str
-        Why there is less in it than there should be, or empty.
+        Why not all of it could be read, or empty.
     """
 
     name: str
@@ -222,6 +222,11 @@ class Page:
     statements: tuple[Statement, ...]
     broken: tuple[Broken, ...]
     problem: str
+
+    @property
+    def told(self) -> str:
+        r"""Why there may be no answer in it, or an empty text."""
+        return self.problem or ("" if self.cells else f"{self.name} holds no code")
 
     @property
     def texts(self) -> dict[str, str]:
@@ -320,13 +325,11 @@ def read_page(name: str, data: bytes, until: float = math.inf) -> Page:
         cells, problem = read_cells(name, data, until)
         flags = _future_flags(cells)
         pieces = [piece for cell in cells for piece in _pieces(cell, flags, until)]
-    return Page(
-        name,
-        tuple(cells),
-        tuple(piece for piece in pieces if isinstance(piece, Statement)),
-        tuple(piece for piece in pieces if isinstance(piece, Broken)),
-        problem,
-    )
+    statements = tuple(piece for piece in pieces if isinstance(piece, Statement))
+    broken = tuple(piece for piece in pieces if isinstance(piece, Broken))
+    if broken and not statements:
+        problem = problem or f"{name} is no Python: {broken[0].message} ({broken[0].place})"
+    return Page(name, tuple(cells), statements, broken, problem)
 
 
 def _hurry(until: float) -> None:
@@ -335,7 +338,7 @@ def _hurry(until: float) -> None:
 
 
 def read_cells(name: str, data: bytes, until: float = math.inf) -> tuple[list[Cell], str]:
-    r"""Return the cells of Python in a file, and what is wrong with it, or an empty text.
+    r"""Return the cells of Python in a file, and why not all could be read, or an empty text.
 
     Cells of a notebook are numbered as the program behind it numbers them when it runs them all.
     """
@@ -345,7 +348,7 @@ def read_cells(name: str, data: bytes, until: float = math.inf) -> tuple[list[Ce
             return _notebook_cells(name, text, until)
         case "md" | "myst":
             return _markdown_cells(name, text, until)
-    return ([Cell(text, name)], "") if text.strip() else ([], f"{name} is empty")
+    return ([Cell(text, name)] if text.strip() else []), ""
 
 
 def _decoded(data: bytes) -> str:
@@ -473,7 +476,7 @@ def _markdown_cells(name: str, text: str, until: float) -> tuple[list[Cell], str
         ]
     if len(cells) > CELLS:
         return cells[:CELLS], f"{name} has {len(cells)} cells of code; the first {CELLS} were read"
-    return cells, "" if cells else f"{name} has no cells of code"
+    return cells, ""
 
 
 def _is_cell(info: str) -> bool:

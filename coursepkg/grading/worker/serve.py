@@ -3,7 +3,7 @@ r"""One submission, served: its files come in, then the inputs of case after cas
 `serve` answers three requests, one reply each, with the `number` of its request:
 
 - `load` (`files`: bytes by name, `late`: names of those that took too long before) reads what was
-  handed in, and returns the names that are `late`;
+  handed in, and returns the names that are `late`, and the `problems` of files, by name;
 - `open` (`name`, `kind`, `driver`, `forbid`, `allowed`, `limits`) makes the answer to one exercise,
   by running the statements that it needs;
 - `run` (`inputs`, `results`: how many are wanted, None for all) runs it on one case.
@@ -128,7 +128,8 @@ class Session:
             for file, text in page.texts.items():
                 lines = text.splitlines(keepends=True)
                 linecache.cache[file] = (len(text), None, lines, file)
-        return {"late": tuple(sorted(slow))}
+        problems = {name: page.problem for name, page in self.pages.items() if page.problem}
+        return {"late": tuple(sorted(slow)), "problems": problems}
 
     def open(self, request: Mapping[str, Any]) -> dict[str, Any]:
         r"""Make the answer to an exercise from the definition that counts: the last one.
@@ -216,7 +217,7 @@ def _nothing(name: str, pages: list[Page]) -> dict[str, Any]:
             found, key=lambda lack: ("failed", "unwritten", "missing").index(lack[0])
         )
         return {"status": status, "message": message, **reply}
-    problems = [page.problem for page in pages if page.problem]
+    problems = [page.told for page in pages if page.told]
     message = "; ".join([f"{name} is defined nowhere", *problems[:3]])
     return {"status": "missing", "message": message, **reply}
 

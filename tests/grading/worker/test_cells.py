@@ -548,6 +548,23 @@ def test_files_that_are_no_notebooks(data, problem):
     assert page.statements == ()
 
 
+@pytest.mark.parametrize(
+    ("data", "problem", "told"),
+    [
+        (b"\n", "", "hw.py holds no code"),
+        (
+            b"Dear grader,\n",
+            "hw.py is no Python: SyntaxError: invalid syntax (hw.py, line 1)",
+            None,
+        ),
+        (b"f = 1\nDear grader,\n", "", ""),
+    ],
+)
+def test_a_script_has_a_problem_if_nothing_in_it_is_python(data, problem, told):
+    page = read_page("hw.py", data)
+    assert (page.problem, page.told) == (problem, problem if told is None else told)
+
+
 def test_what_is_left_of_a_notebook_that_breaks_off():
     whole = notebook("A = 1", "def f(): return A", "def f(): return 'lost'")
     page = read_page("hw.ipynb", whole[: whole.index(b"lost")])
@@ -625,7 +642,8 @@ def test_pages_of_myst():
 def test_other_markdown():
     text = "# Title\n```python\ndef f(): return 1\n```\n```sh\nls\n```\n"
     assert chosen(text.encode(), file="hw.md") == ["def f(): return 1"]
-    assert read_page("hw.md", b"# Title\n").problem == "hw.md has no cells of code"
+    prose = read_page("hw.md", b"# Title\n")
+    assert (prose.problem, prose.told) == ("", "hw.md holds no code")
     assert chosen(b"```{code-cell}\ndef f(): return 1", file="hw.MD") == ["def f(): return 1"]
 
 

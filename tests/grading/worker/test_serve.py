@@ -224,10 +224,10 @@ def test_a_file_that_is_known_to_take_too_long_is_not_read_again(monkeypatch):
     page = cells.read_page
     session = Session()
     files = {"a.py": b"def f(): return 1", "b.py": b"k = 1"}
-    assert session.load(files) == {"late": ()}
-    assert session.load(files, ("a.py",)) == {"late": ("a.py",)}
+    assert session.load(files) == {"late": (), "problems": {}}
+    slow = {"a.py": "a.py cannot be read: it takes too long"}
+    assert session.load(files, ("a.py",)) == {"late": ("a.py",), "problems": slow}
     assert read == ["b.py", "a.py", "b.py"]
-    assert session.pages["a.py"].problem == "a.py cannot be read: it takes too long"
     assert session.pages["b.py"].statements
 
 
@@ -435,6 +435,21 @@ def test_what_one_exercise_sets_does_not_reach_the_next(opened):
     assert sys.getrecursionlimit() == 4321
     session.open(request)
     assert sys.getrecursionlimit() == depth
+
+
+def test_only_files_that_could_not_be_read_have_problems():
+    files = {
+        "a.ipynb": b"{",
+        "b.py": b"f = 1",
+        "c.md": b"# Words",
+        "d.py": b"Dear you",
+        "e.py": b"",
+    }
+    problems = Session().load(files)["problems"]
+    assert {name: problem.partition(":")[0] for name, problem in problems.items()} == {
+        "a.ipynb": "a.ipynb is damaged",
+        "d.py": "d.py is no Python",
+    }
 
 
 def test_large_results_are_strangers(opened):

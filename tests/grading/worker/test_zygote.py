@@ -52,7 +52,7 @@ def test_a_request_makes_a_process_that_serves_and_tells_how_it_ended(zygote):
     with job, status:
         assert status.recv(100) == CONFINED
         wire.write(job, {"do": "load", "files": {}, "number": 1})
-        assert wire.read(job) == {"late": (), "number": 1}
+        assert wire.read(job) == {"late": (), "problems": {}, "number": 1}
         job.close()
         ended = json.loads(status.recv(1000))
         assert ended["code"] == 0
