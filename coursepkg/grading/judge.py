@@ -46,8 +46,13 @@ AGES = 3600.0
 #: Kinds of failure whose message is a sentence by itself.
 ENDINGS = {"OutOfTime", "OutOfMemory", "Died", "BadReply", "NotRun"}
 
+#: Kinds of failure that end a process, and the results of a case with it.
+DEATHS = {"OutOfMemory", "Died"}
+
 #: Why a case, or the rest of one, was left out.
-LEFT_OUT = Failure(("NotRun",), "not run, as an earlier case took too long", "")
+LEFT_OUT = Failure(
+    ("NotRun",), "not run, as an earlier case took too long or ended the program", ""
+)
 
 #: What came of a case that was left out.
 NOT_RUN = Outcome({}, LEFT_OUT, (), "")
@@ -102,7 +107,9 @@ def evaluate(run: Run, cases: Iterable[Case], seconds: float = math.inf) -> list
     r"""Run an answer on cases and judge it.
 
     After a time-out the rest of its group is not run; of cases whose results are groups, what
-    came before the time-out still is. After the third time-out nothing more is run.
+    came before the time-out still is. After the third time-out nothing more is run. A death, of
+    which no result is left, costs one case; of cases whose results are groups, it costs what a
+    time-out costs, as the results before it are fetched by running the case again.
 
     Parameters
     ----------
@@ -124,13 +131,27 @@ def evaluate(run: Run, cases: Iterable[Case], seconds: float = math.inf) -> list
             outcome = NOT_RUN
         else:
             outcome = run(case.inputs, results)
-        if _kind(outcome) == "OutOfTime":
+        if not case.group and _kind(outcome) in DEATHS:
+            outcome = _until_death(run, case, outcome, results)
+            reached[case.group] = len(outcome.outputs)
+        elif _kind(outcome) == "OutOfTime":
             late += 1
             reached[case.group] = 0 if case.group else len(outcome.outputs)
         elif results and outcome.failure is None:
             outcome = replace(outcome, failure=LEFT_OUT)  # what would have come after
         verdicts += judge(case, outcome)
     return verdicts
+
+
+def _until_death(run: Run, case: Case, dead: Outcome, results: int | None) -> Outcome:
+    r"""Return a death with the results before it: those wanted grow by one until it comes."""
+    before = dead
+    for wanted in range(len(dead.outputs) + 1, results or len(case.expected)):
+        outcome = run(case.inputs, wanted)
+        if outcome.failure is not None:
+            break
+        before = replace(outcome, failure=dead.failure)
+    return before
 
 
 def judge(case: Case, outcome: Outcome) -> list[Verdict]:

@@ -131,6 +131,41 @@ def test_what_came_before_a_time_out_is_still_run_in_the_other_cases():
     assert all("too long" in problem for problem in problems[5::2])
 
 
+DEAD = Failure(("Died",), "crashed (segmentation fault)", "")
+
+
+@pytest.mark.parametrize(("lives", "wanted"), [(0, [1]), (1, [1, 2]), (2, [1, 2])])
+def test_what_came_before_a_death_is_fetched_and_still_run_in_the_other_cases(lives, wanted):
+    asked: list[tuple[int, int | None]] = []
+    names = ("a", "b", "c")
+
+    def run(inputs, results=None):
+        asked.append((inputs["x"], results))
+        if inputs["x"] >= 1 and (results is None or results > lives):
+            return Outcome({}, DEAD, (), "")
+        return Outcome(dict.fromkeys(names[:results], 1), None, (), "")
+
+    cases = [Case("", {"x": i}, dict.fromkeys(names, 1)) for i in range(3)]
+    verdicts = evaluate(run, cases)
+    last = [(2, lives)] if lives else []
+    assert asked == [(0, None), (1, None), *((1, n) for n in wanted), *last]
+    right = [v.problem is None for v in verdicts]
+    assert right == [True] * 3 + [n < lives for n in range(3)] * 2
+    assert verdicts[5].problem == "crashed (segmentation fault)"
+    assert verdicts[8].problem == "not run, as an earlier case took too long or ended the program"
+
+
+def test_a_death_in_a_case_of_one_group_costs_that_case():
+    def run(inputs, results=None):
+        assert results is None
+        return (
+            Outcome({}, DEAD, (), "") if inputs["x"] == 1 else Outcome({"result": 1}, None, (), "")
+        )
+
+    cases = [Case("a", {"x": i}, {"result": 1}) for i in range(3)]
+    assert [v.problem is None for v in evaluate(run, cases)] == [True, False, True]
+
+
 def test_an_answer_that_only_waits_has_an_end():
     def run(inputs, results=None):
         time.sleep(0.05)

@@ -328,6 +328,25 @@ def test_a_class_is_graded_result_by_result(mark):
     assert earned(got) == {"output": 1, "grad_input": 1, "grad_weight": 0}
 
 
+def test_a_death_in_a_later_result_leaves_the_earlier_ones(mark):
+    got = mark(
+        """
+        import os
+        class Scale:
+            def __init__(self, weight):
+                self.weight = weight
+            def forward(self, x):
+                self.x = x
+                return self.weight * x
+            def backward(self, grad):
+                os._exit(3)
+        """,
+        "scale",
+    )
+    assert earned(got) == {"output": 1, "grad_input": 0, "grad_weight": 0}
+    assert "ended the program, with exit code 3" in got.feedback
+
+
 def test_a_time_out_in_a_later_result_leaves_the_earlier_ones(mark):
     got = mark(
         """
