@@ -53,7 +53,7 @@ class Result:
         r"""Show nothing in a notebook."""
 
 
-def check(id: str, answer: Any, folders: Folders = ()) -> Result:
+def check(id: str, answer: Any, exercises_dir: Folders = ()) -> Result:
     r"""Check your answer to an exercise, and print what passed and what did not.
 
     It runs the public cases and further ones, always the same. Graded work is run on other
@@ -65,7 +65,7 @@ def check(id: str, answer: Any, folders: Folders = ()) -> Result:
         The exercise, such as `"convolution/output-size"`.
     answer : function or class
         What you wrote: the thing itself, not its name and not a call.
-    folders : sequence of path
+    exercises_dir : path or sequence of path
         Where further exercises stand, as `<topic>/<slug>.py`.
 
     Returns
@@ -88,7 +88,7 @@ def check(id: str, answer: Any, folders: Folders = ()) -> Result:
     >>> result.passed
     False
     """
-    exercise = load(id, folders)
+    exercise = load(id, exercises_dir)
     result = _refused(exercise, answer) or _checked(exercise, answer)
     print(result.text)
     return result

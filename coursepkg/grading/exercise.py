@@ -66,6 +66,7 @@ __all__ = [
     "exercise_ids",
     "from_module",
     "load",
+    "private_folders",
     "nearest",
 ]
 
@@ -304,15 +305,15 @@ def _canonical(value: Any) -> Iterator[bytes]:
 
 
 #: Where exercises stand that are not the course's: folders that hold `<topic>/<slug>.py`.
-Folders = Sequence[str | Path]
+Folders = str | Path | Sequence[str | Path]
 
 
-def exercise_ids(folders: Folders = ()) -> list[str]:
+def exercise_ids(exercises_dir: Folders = ()) -> list[str]:
     r"""Return the ids of all exercises, in alphabetical order.
 
     Parameters
     ----------
-    folders : sequence of path
+    exercises_dir : path or sequence of path
         Where further exercises stand, as `<topic>/<slug>.py`.
 
     Raises
@@ -325,7 +326,7 @@ def exercise_ids(folders: Folders = ()) -> list[str]:
     >>> "convolution/output-size" in exercise_ids()
     True
     """
-    return sorted([*_built_in(), *_private(folders)])
+    return sorted([*_built_in(), *_private(exercises_dir)])
 
 
 def _built_in() -> list[str]:
@@ -337,13 +338,19 @@ def _built_in() -> list[str]:
     ]
 
 
-def _private(folders: Folders) -> dict[str, Path]:
+def private_folders(exercises_dir: Folders) -> list[Path]:
+    r"""Return the folders of exercises that are not the course's."""
+    if isinstance(exercises_dir, str | Path):
+        return [Path(exercises_dir)]
+    return [*map(Path, exercises_dir)]
+
+
+def _private(exercises_dir: Folders) -> dict[str, Path]:
     r"""Return the modules of further exercises by id."""
-    if isinstance(folders, str | Path):
-        folders = [folders]
+    folders = private_folders(exercises_dir)
     found: dict[str, Path] = {}
     taken = dict.fromkeys(_built_in(), "the course") if folders else {}
-    for folder in map(Path, folders):
+    for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"there is no folder {folder}; name one that holds <topic>/<slug>.py")
         for path in sorted(folder.glob("[!._]*/[!._]*.py")):
@@ -354,14 +361,14 @@ def _private(folders: Folders) -> dict[str, Path]:
     return found
 
 
-def load(id: str, folders: Folders = ()) -> Exercise:
+def load(id: str, exercises_dir: Folders = ()) -> Exercise:
     r"""Return the exercise of this id.
 
     Parameters
     ----------
     id : str
         Such as `"convolution/output-size"`.
-    folders : sequence of path
+    exercises_dir : path or sequence of path
         Where further exercises stand, as `<topic>/<slug>.py`.
 
     Raises
@@ -375,7 +382,7 @@ def load(id: str, folders: Folders = ()) -> Exercise:
     >>> load("convolution/output-size").name
     'output_size'
     """
-    private = _private(folders)
+    private = _private(exercises_dir)
     if path := private.get(id):
         return from_module(id, _private_module(id, path))
     ids = sorted([*_built_in(), *private])

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from nbformat import NotebookNode, v4
 
-from coursepkg.grading.exercise import Case, Exercise, Folders, exercise_ids, load
+from coursepkg.grading.exercise import Case, Exercise, Folders, exercise_ids, load, private_folders
 from coursepkg.grading.feedback import literal
 from coursepkg.grading.worker.run import call
 
@@ -94,7 +94,7 @@ def release(
     out: str | Path,
     ids: Iterable[str] | None = None,
     seed: int | None = None,
-    folders: Folders = (),
+    exercises_dir: Folders = (),
     learners: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> Manifest:
@@ -107,7 +107,7 @@ def release(
         Of the exercises; all if not given.
     seed : int, optional
         Chooses variants; drawn if not given. Equal arguments give equal files.
-    folders : sequence of path
+    exercises_dir : path or sequence of path
         Where further exercises stand, as `<topic>/<slug>.py`.
     learners : sequence of str, optional
         For each of them there is a folder, with variants of their own.
@@ -126,7 +126,8 @@ def release(
     """
     out = Path(out)
     names = _folder_names(learners)
-    exercises_dir = _seen_from(out, folders)
+    folders = private_folders(exercises_dir)
+    seen = _seen_from(out, folders)
     _make_room(out, overwrite)
     seed = secrets.randbelow(2**32) if seed is None else seed
     exercises = [load(id, folders) for id in sorted(exercise_ids(folders) if ids is None else ids)]
@@ -143,7 +144,7 @@ def release(
         variants={learner: settings for learner, settings in variants.items() if settings},
         versions=_versions(),
         files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
-        exercises_dir=exercises_dir,
+        exercises_dir=seen,
         per_learner=learners is not None,
     )
     for name, data in {**files, MANIFEST: manifest.to_json().encode()}.items():
@@ -153,12 +154,12 @@ def release(
     return Manifest.read(out)
 
 
-def _seen_from(out: Path, folders: Folders) -> str | None:
+def _seen_from(out: Path, folders: Sequence[Path]) -> str | None:
     r"""Return where private exercises stand, so that all can be moved together."""
     if len(folders) > 1:
         told = " and ".join(map(str, folders))
-        raise ValueError(f"folders={told}; put the exercises into one, as grading takes one")
-    paths = [os.path.relpath(Path(folder).resolve(), out.resolve()) for folder in folders]
+        raise ValueError(f"exercises_dir={told}; put the exercises into one, as grading takes one")
+    paths = [os.path.relpath(folder.resolve(), out.resolve()) for folder in folders]
     return Path(paths[0]).as_posix() if paths else None
 
 

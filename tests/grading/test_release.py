@@ -33,7 +33,7 @@ IDS = exercise_ids(SHIPPED)
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("release") / "out"
-    release(out, seed=987_654_321, folders=SHIPPED)
+    release(out, seed=987_654_321, exercises_dir=SHIPPED)
     return out
 
 
@@ -108,8 +108,15 @@ def test_the_note_sends_nobody_to_a_check_that_does_not_know_the_exercise(tmp_pa
         (["convolution/output-size"], (), "with `course check ID FILE`"),
         ([POOL], SHIPPED, "copy them into the notebook to check them"),
     ):
-        release(tmp_path, ids, seed=1, folders=folders, overwrite=True)
+        release(tmp_path, ids, seed=1, exercises_dir=folders, overwrite=True)
         assert words in (tmp_path / "students/README.md").read_text("utf-8")
+
+
+def test_private_exercises_stand_in_one_folder(tmp_path):
+    manifest = release(tmp_path / "a", [POOL], seed=1, exercises_dir=SHIPPED[0])
+    assert manifest == release(tmp_path / "b", [POOL], seed=1, exercises_dir=SHIPPED)
+    with pytest.raises(ValueError, match=r"^exercises_dir=.* and .*; put the exercises into one"):
+        release(tmp_path / "c", [POOL], seed=1, exercises_dir=[*SHIPPED, tmp_path])
 
 
 def test_the_manifest_knows_every_file_and_itself(whole):
