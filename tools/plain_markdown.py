@@ -518,7 +518,7 @@ def _literal_include(item: Directive, context: Context) -> str:
     above = f"{title}\n\n" if title else ""
     if context.secret & {line.strip() for line in code.split("\n")}:
         place = options.get("pyobject") or posixpath.basename(item.argument)
-        note = f"The page shows the code of `{place}` here; you write it in an exercise."
+        note = f"The page shows the code of `{place}` here. It holds what an exercise asks for."
         return f"{above}*({note})*"
     return above + fenced(options.get("language") or "python", code.rstrip("\n"))
 

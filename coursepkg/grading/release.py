@@ -196,6 +196,10 @@ def exercise_cells(
     ]
 
 
+#: How lines begin that tell no answer: comments, imports, signatures and descriptions.
+COMMON = ("#", "import ", "from ", "def ", "class ", '"""', 'r"""')
+
+
 def secret_lines(exercises: Iterable[Exercise]) -> frozenset[str]:
     r"""Return the lines of solutions that say more than the starters do."""
     return frozenset().union(*(_own_lines(e.solution) - _own_lines(e.starter) for e in exercises))
@@ -204,7 +208,7 @@ def secret_lines(exercises: Iterable[Exercise]) -> frozenset[str]:
 def _own_lines(code: str) -> set[str]:
     r"""Return the lines of code that can hardly stand elsewhere by chance."""
     lines = (line.strip() for line in code.splitlines())
-    return {s for s in lines if len(s) > 24 and not s.startswith(("#", "import ", "from "))}
+    return {s for s in lines if len(s) > 24 and not s.startswith(COMMON)}
 
 
 #: Role of MyST -> what plain Markdown has for it.

@@ -492,7 +492,8 @@ def own_lines(id):
     numbered = enumerate(task.solution.splitlines(), start=1)
     code = {line.strip() for number, line in numbered if number not in described}
     lines = code - {line.strip() for line in task.starter.splitlines()}
-    return {line for line in lines if len(line) > 24 and not re.match("#|from |import ", line)}
+    common = re.compile("#|from |import |def |class ")
+    return {line for line in lines if len(line) > 24 and not common.match(line)}
 
 
 @pytest.mark.parametrize("id", exercise_ids())
@@ -538,6 +539,17 @@ def test_solution_shown_on_the_page_is_left_out_for_students(book):
     assert own_lines(id) & shown
     assert not own_lines(id) & hidden
     assert "shows the code of `output_size` here" in "".join(hidden)
+
+
+def test_code_that_shares_a_signature_with_a_solution_is_shown_to_students(book):
+    signature = "def forward(self, input: Tensor) -> Tensor:"
+    assert signature in load("architectures/squeeze-excitation").solution
+    code = f"class Mine:\n    {signature}\n        return self.something_else(input)\n"
+    (book.root / "mine.py").write_text(code, encoding="utf-8")
+    text = PAGE + "\n```{literalinclude} /mine.py\n:pyobject: Mine.forward\n```\n"
+    book = replace(book, sources={**book.sources, "book/a/page": text})
+    working = student_notebook(run(book), Named("book/a/page"), book)
+    assert any("something_else" in cell.source for cell in working.cells)
 
 
 @pytest.mark.parametrize("id", exercise_ids())
