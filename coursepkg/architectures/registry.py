@@ -111,7 +111,9 @@ def register(
         if name in MODELS:
             raise ValueError(f"{name} is registered already; use another name")
         given = inspect.signature(build)
-        extra = inspect.signature(factory, follow_wrapped=False).parameters["weights"]
+        extra = inspect.Parameter(
+            "weights", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None"
+        )
         factory.__signature__ = given.replace(  # type: ignore[attr-defined]
             parameters=[extra, *given.parameters.values()]
         )
