@@ -55,6 +55,10 @@ def test_the_size_stays_with_stride_1(kernel, dilation):
     assert block[0].weight.shape[1] == 1
 
 
+def test_kernels_are_3_by_3_by_default():
+    assert ConvNormActivation(2, 4)[0].weight.shape == (4, 2, 3, 3)
+
+
 def test_padding_can_be_given():
     assert ConvNormActivation(1, 1, 3, (1, 2), (0, 1))(torch.zeros(2, 1, 9, 9)).shape[2:] == (7, 5)
 

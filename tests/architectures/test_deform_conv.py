@@ -169,6 +169,21 @@ def test_positions_are_the_grid_plus_the_offsets():
         assert_close(positions[n, i, j, 3 * a + b, g], here)
 
 
+def test_without_settings_the_grid_is_dense_and_begins_at_the_first_pixel():
+    positions = sampling_positions(torch.zeros(1, 12, 4, 5), (3, 2))
+    for i, j, a, b in np.ndindex(4, 5, 3, 2):
+        assert positions[0, i, j, 2 * a + b, 0].tolist() == [i + a, j + b]
+
+
+def test_everything_is_made_on_the_device_of_the_input():
+    """Whatever the default device is: meta tensors hold no numbers."""
+    input, weight, offset = noise(2, 4, 5, 5), noise(3, 4, 3, 3, seed=1), noise(2, 36, 3, 3)
+    expected = deform_conv2d(input, offset, weight)
+    with torch.device("meta"):
+        output = deform_conv2d(input, offset, weight)
+    assert_close(output, expected)
+
+
 @pytest.mark.parametrize("mask", [None, torch.zeros(0, 9, 3, 3)], ids=["plain", "modulated"])
 def test_an_empty_batch_gives_an_empty_output(mask):
     output = deform_conv2d(
@@ -197,13 +212,20 @@ OFFSET, MASK = torch.zeros(2, 18, 3, 4), torch.zeros(2, 9, 3, 4)
     [
         ({"input": INPUT[0]}, r"input is of shape \(4, 5, 6\) .* use .* of shape \(N, C, H, W\)"),
         ({"input": INPUT.long()}, r"input .* torch.int64; use a tensor of floats"),
-        ({"weight": WEIGHT[0]}, r"weight is of shape \(4, 3, 3\)"),
+        (
+            {"weight": WEIGHT[0]},
+            r"weight is of shape \(4, 3, 3\) .* use .* of shape \(O, C, kh, kw\)$",
+        ),
         ({"weight": WEIGHT[:, :3]}, r"weight .* reads 3 channels, .* does not divide the 4"),
+        ({"weight": WEIGHT[:, :0]}, r"weight .* reads 0 channels, .* does not divide the 4"),
+        ({"input": INPUT[:, :0]}, r"weight .* reads 4 channels, .* does not divide the 0"),
         ({"weight": WEIGHT[:5, :2]}, r"weight .* 2 groups .* does not divide its 5 filters"),
         ({"weight": WEIGHT.double()}, r"weight .* torch.float64; use .* torch.float32"),
         ({"bias": torch.zeros(4)}, r"bias is of shape \(4,\) .* use shape \(6,\)"),
         ({"offset": OFFSET[:, :17]}, r"offset is of shape \(2, 17, 3, 4\) .*\(2, 18, 3, 4\)"),
         ({"offset": OFFSET[0]}, r"offset is of shape \(18, 3, 4\) .*\(2, 18, 3, 4\)"),
+        ({"offset": OFFSET[0, 0, 0]}, r"offset is of shape \(4,\) .*\(2, 18, 3, 4\)"),
+        ({"offset": torch.zeros(2, 36)}, r"offset is of shape \(2, 36\) .*\(2, 36, 3, 4\)"),
         ({"offset": OFFSET[:1]}, r"offset is of shape \(1, 18, 3, 4\) .*\(2, 18, 3, 4\)"),
         ({"offset": OFFSET, "padding": 1}, r"offset is of .* use shape \(2, 18, 5, 6\)"),
         ({"offset": OFFSET.double()}, r"offset .* torch.float64; use .* torch.float32"),
@@ -215,6 +237,7 @@ OFFSET, MASK = torch.zeros(2, 18, 3, 4), torch.zeros(2, 9, 3, 4)
         ({"mask": MASK.half()}, r"mask .* torch.float16; use .* torch.float32"),
         ({"stride": 0}, r"stride=0 is too small"),
         ({"padding": (1, 1.5)}, r"padding=1.5 is not an integer"),
+        ({"dilation": 0}, r"^dilation=0 is too small"),
         ({"dilation": 3}, r"kernel=3 with dilation=3 spans 7 but the padded input has 5"),
     ],
 )
@@ -227,7 +250,11 @@ def test_errors_name_argument_value_and_remedy(changed, message):
 
 def test_positions_refuse_channels_that_fit_no_kernel():
     for channels in (0, 9, 20):
-        with pytest.raises(ValueError, match=f"offset has {channels} channels; .* needs 18"):
+        message = (
+            f"^offset has {channels} channels; a kernel of 3 x 3 needs 18, "
+            "or a multiple of it for several groups$"
+        )
+        with pytest.raises(ValueError, match=message):
             sampling_positions(torch.zeros(1, channels, 2, 2), 3)
 
 
@@ -289,8 +316,40 @@ def test_the_layer_can_be_made_without_memory():
         assert layer(torch.zeros(1, 4, 7, 7)).shape == (1, 8, 5, 5)
 
 
+def test_the_layer_has_a_bias_and_takes_kernels_of_one_pixel():
+    layer = DeformConv2d(2, 3, 1)
+    assert layer.bias.shape == (3,)
+    assert layer.predict.out_channels == 2
+    assert (layer.offset_groups, layer.modulated) == (1, False)
+    assert layer(torch.zeros(1, 2, 4, 5)).shape == (1, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("kernel_size", 0), ("stride", 0), ("padding", -1), ("dilation", 0)]
+)
+def test_a_setting_that_is_too_small_is_named(name, value):
+    settings, message = {"kernel_size": 3, name: value}, f"^{name}={value} is too small"
+    with pytest.raises(ValueError, match=message):
+        DeformConv2d(2, 3, **settings)
+    with pytest.raises(ValueError, match=message):
+        sampling_positions(torch.zeros(1, 18, 2, 2), **settings)
+
+
 def test_the_layer_refuses_groups_that_do_not_divide_the_channels():
     with pytest.raises(ValueError, match="offset_groups=3 does not divide the 4 channels"):
         DeformConv2d(4, 8, 3, offset_groups=3)
     with pytest.raises(ValueError, match="offset_groups=0 is too small"):
         DeformConv2d(4, 8, 3, offset_groups=0)
+    for channels in ((4, 6), (6, 4)):
+        with pytest.raises(ValueError, match=r"^groups=3 does not divide the 4 channels"):
+            DeformConv2d(*channels, 3, groups=3)
+
+
+def test_the_layer_refuses_channels_and_groups_that_are_none():
+    with pytest.raises(ValueError, match=r"^in_channels=0 is too small"):
+        DeformConv2d(0, 8, 3)
+    with pytest.raises(ValueError, match=r"^out_channels=0 is too small"):
+        DeformConv2d(4, 0, 3)
+    with pytest.raises(ValueError, match=r"^groups=0 is too small"):
+        DeformConv2d(4, 8, 3, groups=0)
+    assert DeformConv2d(1, 1, 1)(torch.zeros(1, 1, 2, 2)).shape == (1, 1, 2, 2)

@@ -130,6 +130,21 @@ def test_features_are_the_maps_before_the_pooling():
     assert_close(model(input), head(maps.mean((2, 3))))
 
 
+def test_stem_and_last_convolution_are_activated():
+    with torch.device("meta"):
+        model = EfficientNet()
+    for layer in (model.features[0], model.features[-1]):
+        assert [type(part) for part in layer] == [nn.Conv2d, nn.BatchNorm2d, nn.SiLU]
+        assert layer[2].inplace
+    assert model.classifier[0].inplace
+    assert model.classifier[1].weight.shape == (1000, 1280)
+
+
+def test_one_class_is_enough():
+    with torch.device("meta"):
+        assert EfficientNet(num_classes=1).classifier[1].out_features == 1
+
+
 def test_only_the_growing_part_of_the_blocks_is_skipped():
     """With probability 1 every block with a shortcut is the identity in training."""
     block = MBConv(8, 8, 3, 1, 6, drop_probability=1.0)
@@ -206,6 +221,11 @@ def test_scaling_rounds_depth_up_width_to_eights_and_size_to_whole_pixels(phi):
         assert 0.9 * exact <= after <= exact + 8
 
 
+def test_the_smallest_numbers_are_allowed():
+    factors = {"alpha": 0.5, "beta": 0.5, "gamma": 0.75}
+    assert compound_scaling([1], [1], 1, **factors) == ([8], [1], 1)
+
+
 def test_scaling_by_hand():
     assert compound_scaling([10], [3], 100, alpha=2, beta=1.5, gamma=1.25) == ([16], [6], 125)
     assert compound_scaling([10], [3], 100, phi=2, alpha=2, beta=1.5, gamma=1.25) == (
@@ -236,6 +256,7 @@ def test_bad_arguments_are_named():
         (lambda: EfficientNet([8] * 7), "do not describe a stem and seven stages; pass 8 and 7"),
         (lambda: EfficientNet(repeats=[1] * 8), "do not describe a stem and seven stages"),
         (lambda: efficientnet_b0(num_classes=0), "num_classes=0 is too small"),
+        (lambda: EfficientNet([8] * 8, [1] * 7, num_classes=0), "num_classes=0 is too small"),
     ]
     for call, message in wrong:
         with pytest.raises(ValueError, match=message):

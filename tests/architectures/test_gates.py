@@ -33,6 +33,13 @@ def test_the_gates_cost_what_the_formula_says(reduction):
     assert cost == sum(2 * c * m + c + m for c, m in zip(widths, middles, strict=True))
 
 
+def test_a_gate_is_four_times_narrower_in_the_middle_by_default():
+    model = DeepCNN(8)
+    add_gates(model)
+    gates = [m for m in model.modules() if isinstance(m, SqueezeExcitation)]
+    assert [(m.fc1.in_channels, m.fc1.out_channels) for m in gates] == [(8, 2), (16, 4), (32, 8)]
+
+
 def test_all_other_weights_stay():
     torch.manual_seed(0)
     plain = DeepCNN(14)

@@ -32,5 +32,9 @@ def test_a_narrow_middle_keeps_the_rank_low():
 
 
 def test_layers_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="weight2 takes 4 numbers but weight1 gives 3"):
+    message = (
+        r"weight2 takes 4 numbers but weight1 gives 3; "
+        r"pass the layers in the order in which they are used$"
+    )
+    with pytest.raises(ValueError, match=message):
         merge_linear(np.zeros((3, 2)), np.zeros(3), np.zeros((1, 4)), np.zeros(1))

@@ -85,7 +85,9 @@ def test_first_weights_have_the_variance_of_he_over_the_outputs():
     assert_close(weight.std().item(), (2 / 1280) ** 0.5, rtol=0.01, atol=0)
     depthwise = model.features[17].conv[1][0].weight  # fan-out 960 * 9, though each feeds 9
     assert_close(depthwise.std().item(), (2 / (960 * 9)) ** 0.5, rtol=0.03, atol=0)
-    assert_close(model.classifier[1].weight.std().item(), 0.01, rtol=0.01, atol=0)
+    weight = model.classifier[1].weight
+    assert_close(weight.std().item(), 0.01, rtol=0.01, atol=0)
+    assert abs(weight.mean().item()) < 4 * 0.01 * weight.numel() ** -0.5
     assert not model.classifier[1].bias.any()
 
 
@@ -192,6 +194,18 @@ def test_widths_scale_and_the_last_never_shrinks(width_mult, parameters):
     assert model.classifier[1].in_features == (1280 if width_mult < 1 else 1792)
 
 
+@pytest.mark.parametrize(("width_mult", "stem", "last"), [(1.1, 32, 1408), (1.003, 32, 1280)])
+def test_all_widths_are_rounded(width_mult, stem, last):
+    """35.2 is nearer to 32 than to 40, and 1283.84 to 1280 than to 1288."""
+    model = on_meta(MobileNetV2, width_mult=width_mult)
+    assert model.features[0][0].out_channels == stem
+    assert model.features[-1][0].out_channels == last
+
+
+def test_one_class_is_enough():
+    assert on_meta(MobileNetV2, num_classes=1).classifier[1].weight.shape == (1, 1280)
+
+
 def test_bad_arguments_are_named():
     wrong = [
         (lambda: make_divisible(0), "channels=0 is too small; use a number greater than 0"),
@@ -202,6 +216,7 @@ def test_bad_arguments_are_named():
         (lambda: InvertedResidual(4, 4, 0, 6), "stride=0 is too small"),
         (lambda: InvertedResidual(4, 4, 1, 1.5), "expand_ratio=1.5 is not an integer"),
         (lambda: mobilenet_v2(num_classes=0), "num_classes=0 is too small"),
+        (lambda: MobileNetV2(0), "num_classes=0 is too small"),
     ]
     for call, message in wrong:
         with pytest.raises(ValueError, match=message):

@@ -1,6 +1,7 @@
 """Networks by name, without heads, with new heads, and on images of other sizes."""
 
 import copy
+import inspect
 import subprocess
 import sys
 import types
@@ -15,9 +16,10 @@ from coursepkg.architectures import (
     features_only,
     get_model,
     list_models,
+    registry,
     replace_head,
 )
-from coursepkg.architectures.registry import MODELS, register
+from coursepkg.architectures.registry import MODELS, Entry, register
 
 #: What the head is given: channels of the last maps, or units of the last hidden layer.
 FEATURES = {
@@ -87,6 +89,52 @@ def test_the_package_offers_what_the_registry_knows():
         assert function is entry.factory
         assert function.__doc__
         assert entry.reference in ("torchvision 0.29.1", "timm 1.0.31", "")
+
+
+def tiny(*, num_classes: int = 10, width: int = 2) -> nn.Linear:
+    """Make a network of one layer."""
+    return nn.Linear(width, num_classes)
+
+
+@pytest.fixture
+def models(monkeypatch):
+    """An empty registry."""
+    monkeypatch.setattr(registry, "MODELS", {})
+    return registry.MODELS
+
+
+def test_a_builder_is_entered_under_its_name(models):
+    factory = register("small")(tiny)
+    assert models == {"tiny": Entry("tiny", "small", factory, (3, 224, 224), "torchvision 0.29.1")}
+    assert (factory.__name__, factory.__doc__) == ("tiny", "Make a network of one layer.")
+    with pytest.raises(ValueError, match=r"^tiny is registered already; use another name$"):
+        register("other")(tiny)
+    assert models["tiny"].family == "small"
+    models.clear()
+    factory = register("small", (1, 8, 9), "")(tiny)
+    assert models == {"tiny": Entry("tiny", "small", factory, (1, 8, 9), "")}
+
+
+def test_a_factory_takes_weights_and_what_its_builder_takes_by_keyword(models, monkeypatch):
+    factory = register("small")(tiny)
+    parameters = inspect.signature(factory).parameters
+    assert {name: p.default for name, p in parameters.items()} == {
+        "weights": None,
+        "num_classes": 10,
+        "width": 2,
+    }
+    assert list(parameters) == ["weights", "num_classes", "width"]
+    assert {p.kind for p in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    assert parameters["weights"].annotation == "str | None"
+    assert factory().weight.shape == (10, 2)
+    assert factory(num_classes=1, width=3).weight.shape == (1, 3)
+    for build in (factory, models["tiny"].factory):
+        with pytest.raises(ValueError, match=r"^num_classes=0 is too small"):
+            build(num_classes=0)
+    monkeypatch.setattr(registry, "pretrained", lambda *arguments: arguments)
+    expected = ("tiny", "DEFAULT", tiny, {"num_classes": 3, "width": 4})
+    assert factory(weights="DEFAULT", num_classes=3, width=4) == expected
+    assert get_model("tiny", "DEFAULT", num_classes=3, width=4) == expected
 
 
 def test_a_model_by_name_is_that_of_the_factory():
@@ -200,6 +248,14 @@ def test_a_new_head_leaves_everything_else_alone():
     assert replace_head(on_meta("resnet18"), 2).fc.weight.is_meta
 
 
+def test_a_head_that_is_a_convolution_keeps_its_kind():
+    model = replace_head(on_meta("squeezenet1_1").double(), 3)
+    head = model.get_submodule(model.head_names[0])
+    assert head.weight.shape == (3, 512, 1, 1)
+    assert head.bias.shape == (3,)
+    assert (head.weight.dtype, head.weight.device.type) == (torch.float64, "meta")
+
+
 def test_a_head_without_bias_stays_without():
     model = architectures.lenet5()
     model.output = nn.Linear(84, 10, bias=False)
@@ -261,7 +317,11 @@ def test_tokens_of_a_transformer():
 def test_features_of_what_has_none():
     model = architectures.resnet18().eval()
     for call, message in [
-        (lambda: features_only(nn.Linear(2, 2)), "model is a Linear without forward_features"),
+        (
+            lambda: features_only(nn.Linear(2, 2)),
+            r"^model is a Linear without forward_features; "
+            r"pass a network of this package, or use hooks of your own$",
+        ),
         (lambda: features_only(model, ["layer5"]), "'layer5' is not in this model.*layer"),
         (lambda: features_only(model, ["layer5"]), r"did you mean layer4 or"),
         (

@@ -97,6 +97,17 @@ def test_the_block_is_two_convolutions_each_with_norm_and_relu():
     assert [p.ndim for p in block.parameters()] == [4, 1, 1, 4, 1, 1]
 
 
+def test_one_channel_is_enough_and_the_size_stays_without_a_stride():
+    block = DepthwiseSeparableConv2d(1, 1)
+    assert block.conv_dw.kernel_size == (3, 3)
+    assert block(torch.zeros(2, 1, 5, 6)).shape == (2, 1, 5, 6)
+
+
+def test_the_activation_works_in_place():
+    assert DepthwiseSeparableConv2d(2, 3).act.inplace is True
+    assert isinstance(DepthwiseSeparableConv2d(2, 3, activation_layer=nn.ReLU6).act, nn.ReLU6)
+
+
 def test_the_depthwise_part_does_not_mix_channels():
     block = DepthwiseSeparableConv2d(3, 5).double()
     first, second = noise(1, 3, 6, 6), noise(1, 3, 6, 6)
@@ -109,11 +120,13 @@ def test_the_depthwise_part_does_not_mix_channels():
     ("call", "message"),
     [
         (lambda: separable_cost(0, 1, 3, 5), "in_channels=0 is too small"),
+        (lambda: separable_cost(2, 1, 0, 5), "kernel_size=0 is too small"),
         (lambda: separable_cost(2, 1, 3, 0), "output_size=0 is too small"),
         (lambda: separable_cost(2, 0, 3, 5), "out_channels=0 is too small"),
         (lambda: separable_share(0, 3), "out_channels=0 is too small"),
         (lambda: separable_share(2, (3, 0)), "kernel_size=0 is too small"),
         (lambda: DepthwiseSeparableConv2d(2, 3, 4), "kernel_size=4 is even; use an odd one"),
+        (lambda: DepthwiseSeparableConv2d(2, 3, 0), "kernel_size=0 is too small"),
         (lambda: DepthwiseSeparableConv2d(2, 3, stride=0), "stride=0 is too small"),
         (lambda: DepthwiseSeparableConv2d(2.5, 3), "in_channels=2.5 is not an integer"),
         (lambda: DepthwiseSeparableConv2d(2, 0), "out_channels=0 is too small"),

@@ -71,6 +71,11 @@ def test_other_activations_take_their_places():
     assert torch.equal(block(x), x)  # a hard sigmoid reaches 1
 
 
+def test_one_channel_is_enough():
+    x = maps(2, 1, 3, 3)
+    assert SqueezeExcitation(1, 1).double().scale(x).shape == (2, 1, 1, 1)
+
+
 def test_bad_numbers_of_channels_are_named():
     with pytest.raises(ValueError, match="input_channels=0 is too small"):
         SqueezeExcitation(0, 1)
