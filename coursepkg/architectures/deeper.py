@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coursepkg.validation import integer
+from coursepkg.validation import choice, integer
 
 __all__ = [
     "ACTIVATIONS",
@@ -174,7 +174,8 @@ class DeepCNN(nn.Module):
             raise ValueError(
                 f"widths={widths!r} has {len(widths)} entries; use three, as (8, 16, 32)"
             )
-        self.conv, self.norm = _conv(in_channels, widths[0], 1, batch_norm)
+        channels = integer("in_channels", in_channels, 1)
+        self.conv, self.norm = _conv(channels, integer("widths", widths[0], 1), 1, batch_norm)
         self.stages = nn.Sequential()
         before, kind = widths[0], {"residual": residual, "batch_norm": batch_norm}
         for stride, width in zip((1, 2, 2), widths, strict=True):
@@ -339,7 +340,8 @@ def deep_stack(
       (5): Linear(in_features=20, out_features=10, bias=True)
     )
     """
-    between, start = _named("activation", activation, ACTIVATIONS), _named("init", init, INITS)
+    between = ACTIVATIONS[choice("activation", activation, ACTIVATIONS)]
+    start = INITS[choice("init", init, INITS)]
     hidden = [integer("width", width, 1)] * (integer("depth", depth, 1) - 1)
     sizes = [
         integer("in_features", in_features, 1),
@@ -432,8 +434,7 @@ def gradient_norms(
     >>> gradient_norms(model, torch.ones(1, 1), torch.zeros(1, 1), of="output", loss=F.l1_loss)
     {'0': 5.0, '1': 1.0}
     """
-    if of not in ("weight", "output"):
-        raise ValueError(f"of={of!r} is unknown; use 'weight' or 'output'")
+    choice("of", of, ("weight", "output"))
     model = copy.deepcopy(model).requires_grad_()
     with torch.enable_grad():
         scores, outputs = _outputs(model, input)
@@ -475,9 +476,3 @@ def _outputs(model: nn.Module, input: Tensor) -> tuple[Tensor, dict[str, list[Te
 
 def _rms(x: Tensor) -> float:
     return x.square().mean().sqrt().item()
-
-
-def _named(name: str, value: str, table: dict[str, Any]) -> Any:
-    if value not in table:
-        raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(table)}")
-    return table[value]

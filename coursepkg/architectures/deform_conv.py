@@ -301,12 +301,16 @@ class DeformConv2d(nn.Conv2d):
         kh, kw = pair("kernel_size", kernel_size, 1)
         stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
         dilation = pair("dilation", dilation, 1)
+        integer("in_channels", in_channels, 1)
+        integer("out_channels", out_channels, 1)
+        for name, number in (("groups", groups), ("offset_groups", offset_groups)):
+            _check_divides(name, integer(name, number, 1), in_channels)
+        _check_divides("groups", groups, out_channels)
         super().__init__(
             in_channels, out_channels, (kh, kw), stride, padding, dilation, groups, bias
         )
-        self.offset_groups = integer("offset_groups", offset_groups, 1)
+        self.offset_groups = offset_groups
         self.modulated = modulated
-        _check_divides("offset_groups", offset_groups, in_channels)
         self.predict = nn.Conv2d(
             in_channels,
             (3 if modulated else 2) * offset_groups * kh * kw,
