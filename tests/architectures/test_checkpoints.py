@@ -411,7 +411,7 @@ class Drawing(TorchFunctionMode):
         super().__init__()
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if getattr(func, "__name__", "") in ("normal_", "uniform_", "bernoulli_", "random_"):
+        if getattr(func, "__name__", "").endswith(("normal_", "uniform_", "bernoulli_", "random_")):
             self.seen.append(func)
         return func(*args, **(kwargs or {}))
 
